@@ -1,0 +1,58 @@
+# Feilun: everything a newcomer needs. Only python3, make and gcc must be there already.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BENCH := benchmarks/.venv
+STAMP := $(VENV)/.ready
+BENCH_STAMP := $(BENCH)/.ready
+INSTALLED_FROM := pyproject.toml constraints.txt hatch_build.py
+
+.PHONY: help setup check test demo bench native messages format clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@printf 'bench-NAME  run one benchmark; QUICK=1 for its quick form\n'
+
+setup: $(STAMP) native ## make .venv with everything in it
+
+$(STAMP): $(INSTALLED_FROM)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+native: $(STAMP) ## compile the C kernels and the message catalogues
+	@$(BIN)/python hatch_build.py
+
+check: setup ## style, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup ## every test
+	$(BIN)/python -m pytest
+
+demo: setup ## the main job on real data
+	$(BIN)/feilun demo
+
+format: setup ## put the code into its form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(BENCH_STAMP): $(INSTALLED_FROM) benchmarks/requirements.txt
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[train]' --requirement benchmarks/requirements.txt
+	@touch $@
+
+BENCHMARKS := $(filter-out harness,$(basename $(notdir $(wildcard benchmarks/*.py))))
+
+bench: $(BENCH_STAMP) ## every benchmark; results are kept in benchmarks/results
+	@for name in $(BENCHMARKS); do $(BENCH)/bin/python benchmarks/$$name.py --save || exit 1; done
+
+bench-%: $(BENCH_STAMP)
+	@$(BENCH)/bin/python benchmarks/$*.py $(if $(QUICK),--quick)
+
+clean: ## remove what make made
+	rm -rf $(VENV) $(BENCH) build dist demo
+	find . -name __pycache__ -prune -exec rm -rf {} +

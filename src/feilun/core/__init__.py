@@ -1,0 +1,1 @@
+"""Records, references, parts, stages, errors, settings, languages; imports nothing of ours."""

@@ -1,0 +1,172 @@
+"""What the stages make: immutable, named by the digest of their content.
+
+`digest` covers what the artifact is and how it was made (files, facts, parents, settings);
+it does not cover when, how fast or at what cost, so the same work gives the same name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from feilun.core.message import Message
+from feilun.core.refs import KINDS
+
+
+class Cost(BaseModel):
+    """What one stage took; `spent` holds what the stage itself counted (records, tokens…)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_rss_mb: float = 0.0
+    spent: dict[str, float] = {}
+
+
+class Artifact(BaseModel):
+    """The common part: stored files by name → sha256, parents' digests, the settings used."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: ClassVar[str]
+
+    files: dict[str, str]
+    parents: tuple[str, ...] = ()
+    made_by: dict[str, JsonValue] = {}
+
+    @cached_property
+    def digest(self) -> str:
+        """`sha256:` and 64 hex digits, over the canonical JSON of every field."""
+        content = {"kind": self.kind, **self.model_dump(mode="json")}
+        text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def short(self) -> str:
+        """The first twelve hex digits of the digest, for people."""
+        return self.digest.removeprefix("sha256:")[:12]
+
+    @classmethod
+    def restore(cls, kind: str, content: dict[str, Any]) -> Artifact:
+        """The artifact that `model_dump` wrote down."""
+        return _CLASSES[kind].model_validate(content)
+
+
+class Records(Artifact):
+    """Raw records, `records.parquet`: `id`, `text`, `label` (null: none), `source`, `row`."""
+
+    kind = "records"
+
+    num_rows: int
+    sources: dict[str, int] = {}
+
+
+class Dataset(Artifact):
+    """Prepared records: one Parquet file per split, and `dropped.parquet` with the reasons.
+
+    Splits are `train`, `validation`, `test` (frozen) and `unlabelled`; each has the columns
+    of `Records` plus `key`, the text's form for telling twins.
+    """
+
+    kind = "dataset"
+
+    labels: tuple[str, ...]
+    splits: dict[str, int]
+    num_raw: int
+    dropped: dict[str, int]
+    balance: dict[str, dict[str, int]] = {}
+
+
+class Candidate(BaseModel):
+    """One thing `train` tried: its settings, its validation score, or why it was left out."""
+
+    model_config = ConfigDict(frozen=True)
+
+    architecture: str
+    settings: dict[str, JsonValue] = {}
+    score: float | None = None
+    left_out: Message | None = None
+
+
+class Model(Artifact):
+    """A trained model; `files` are those of its folder (design: Hugging Face layout)."""
+
+    kind = "model"
+
+    task: str
+    architecture: str
+    labels: tuple[str, ...]
+    metric: str = "accuracy"
+    validation: dict[str, float] = {}
+    candidates: tuple[Candidate, ...] = ()
+
+
+class Interval(NamedTuple):
+    """A figure with the ends of its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Report(Artifact):
+    """What a model is worth on the frozen test.
+
+    `outcomes.parquet` has a row per test record: `id`, `truth`, `predicted`, and `live`, what
+    the model that was live answered (absent when none was).
+    """
+
+    kind = "report"
+
+    model: str
+    test: str
+    num_test: int
+    confidence: float
+    metrics: dict[str, Interval]
+    per_label: dict[str, dict[str, Interval]]
+    confusion: dict[str, dict[str, int]]
+    live: str | None = None
+    live_metrics: dict[str, Interval] = {}
+
+
+class Gain(BaseModel):
+    """The candidate's lead over what it is compared with, from a paired bootstrap."""
+
+    model_config = ConfigDict(frozen=True)
+
+    metric: str
+    against: str
+    delta: float
+    low: float
+    high: float
+
+
+class Verdict(BaseModel):
+    """Whether a candidate may go live, every rule's reason, and the measured gain."""
+
+    model_config = ConfigDict(frozen=True)
+
+    released: bool
+    reasons: tuple[Message, ...]
+    gain: Gain | None = None
+
+
+_CLASSES: dict[str, type[Artifact]] = {cls.kind: cls for cls in (Records, Dataset, Model, Report)}
+assert set(_CLASSES) == set(KINDS)
+
+__all__ = [
+    "Artifact",
+    "Candidate",
+    "Cost",
+    "Dataset",
+    "Gain",
+    "Interval",
+    "Model",
+    "Records",
+    "Report",
+    "Verdict",
+]

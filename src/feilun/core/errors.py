@@ -1,0 +1,133 @@
+"""What can go wrong, said so that it can be mended.
+
+    FeilunError            kind       HTTP   exit
+    ├── Invalid            invalid    422    2     what was given cannot be used
+    ├── Missing            missing    404    3     what was asked for is not there
+    ├── Conflict           conflict   409    4     somebody else is at it, or it differs
+    ├── Denied             denied     401    5     no key, or not with this key
+    ├── Busy               busy       503    6     later, please
+    ├── Full               full       507    7     no room on the disk
+    └── Damaged            damaged    500    8     bytes are not what they were
+
+A message says what, with the value; then the limit and where it is set; `remedy` is the
+command (or the edit) that mends it. Values a user typed are shortened before they are shown.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+from collections.abc import Iterable
+from typing import ClassVar
+
+from feilun.core.i18n import _
+
+
+class FeilunError(Exception):
+    """Anything Feilun refuses or fails at; `str()` is for people, `code` for programs."""
+
+    kind: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    @property
+    def code(self) -> str:
+        """The error's stable name, `snake_case`, for programs: `split_too_small`."""
+        name = type(self).__name__
+        return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+class Invalid(FeilunError):
+    """What was given cannot be used."""
+
+    kind = "invalid"
+    exit_code = 2
+
+
+class Missing(FeilunError):
+    """What was asked for is not there."""
+
+    kind = "missing"
+    exit_code = 3
+
+
+class Conflict(FeilunError):
+    """Somebody else is at it, or it differs from what is there."""
+
+    kind = "conflict"
+    exit_code = 4
+
+
+class Denied(FeilunError):
+    """No key, a wrong key, or a key without this permission."""
+
+    kind = "denied"
+    exit_code = 5
+
+
+class Busy(FeilunError):
+    """It can be had, but not now."""
+
+    kind = "busy"
+    exit_code = 6
+
+
+class Full(FeilunError):
+    """The disk (or the quota on it) has no room left."""
+
+    kind = "full"
+    exit_code = 7
+
+
+class Damaged(FeilunError):
+    """Stored bytes are not the bytes that were stored."""
+
+    kind = "damaged"
+    exit_code = 8
+
+
+class DiskFull(Full):
+    """A write failed because there is no space left; nothing half-written is kept."""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            _("No space left to write {path}; what was already committed is safe.").format(
+                path=path
+            ),
+            remedy=_("Free some space, then run the same command again: it goes on from there."),
+        )
+
+
+class NotWritable(Invalid):
+    """The folder or file cannot be written by this user."""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            _("{path} cannot be written.").format(path=path),
+            remedy=_("chmod u+w {path}, or work on a copy of the project.").format(path=path),
+        )
+
+
+def disk_error(error: OSError, path: object) -> FeilunError | None:
+    """The clear error for an `OSError` of a full or read-only disk; None for any other."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return DiskFull(path)
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return NotWritable(path)
+    return None
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` most likely meant, or None when none is close."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def shortened(value: object, limit: int = 80) -> str:
+    """`value` as text of at most `limit` characters, on one line, for use in a message."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
