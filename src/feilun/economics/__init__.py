@@ -1,0 +1,5 @@
+"""What a turn costs: time and memory now; energy, tokens and money are counted the same way."""
+
+from feilun.economics.meter import Meter
+
+__all__ = ["Meter"]

@@ -1,0 +1,288 @@
+"""The event log: predictions, feedback on them, failed requests; durable before acknowledged.
+
+Writes go through `record`, which waits for its commit. Concurrent writers share one commit
+(group commit): a thread takes all that waits and commits it at once, so that 64 clients cost
+one fsync, not 64.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from feilun.core.errors import Busy, Conflict, Missing, shortened
+from feilun.core.i18n import _
+from feilun.store.clock import new_id
+from feilun.store.database import Database
+
+GROUP = 512
+WAITING = 2000
+FEEDBACK_KINDS = ("rating", "correction", "outcome", "comment")
+
+
+class PredictionNotFound(Missing):
+    """Feedback names a prediction that was never made here."""
+
+    def __init__(self, prediction: str) -> None:
+        super().__init__(
+            _("There is no prediction '{id}' in this project.").format(id=shortened(prediction)),
+            remedy=_("Use an `id` from the `results` of POST /v1/classify or of feilun predict."),
+        )
+
+
+class IdempotencyReused(Conflict):
+    """The same idempotency key came with different feedback."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            _("The idempotency key '{key}' was used for different feedback before.").format(
+                key=shortened(key)
+            ),
+            remedy=_("Use a new key for new feedback, the same key only to repeat a request."),
+        )
+
+
+class LogFull(Busy):
+    """More is waiting to be written than the limit allows."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            _(
+                "{count} writes are already waiting; the limit is WAITING in store/events.py."
+            ).format(count=WAITING),
+            remedy=_("Try again in a second."),
+        )
+
+
+class PredictionRow(NamedTuple):
+    """One answer to one input; `at` in seconds since 1970 (UTC), `latency_ms` of its request."""
+
+    id: str
+    request: str
+    at: float
+    model: str
+    input: str
+    label: str | None
+    score: float
+    reason: str | None
+    latency_ms: float
+    key: str
+
+
+class FeedbackRow(NamedTuple):
+    """What somebody (`source`) said of a prediction; `value` is text, a number or true/false."""
+
+    prediction: str
+    at: float
+    kind: str
+    value: Any
+    source: str
+    key: str
+    idempotency_key: str | None = None
+    id: str = ""
+
+
+class FailureRow(NamedTuple):
+    """A request that was not answered with success."""
+
+    at: float
+    route: str
+    status: int
+    code: str
+
+
+Event = PredictionRow | FeedbackRow | FailureRow
+
+
+class _Work(NamedTuple):
+    events: Sequence[Event]
+    done: Future[list[str]]
+
+
+class EventLog:
+    """`events.db`."""
+
+    def __init__(self, path: Path) -> None:
+        self.database = Database(path, "events")
+        self._queue: queue.Queue[_Work | None] = queue.Queue(WAITING)
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def close(self) -> None:
+        """Commits what waits, then closes."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+        self.database.close()
+
+    def record(self, events: Sequence[Event]) -> list[str]:
+        """The ids of the events, once they are durable (see `submit`)."""
+        return self.submit(events).result()
+
+    def submit(self, events: Sequence[Event]) -> Future[list[str]]:
+        """A future of the events' ids, done once they are durable.
+
+        A repeated `idempotency_key` gives the first one's id and writes nothing. The future
+        raises `PredictionNotFound`, `IdempotencyReused` or `DiskFull`; then none of `events`
+        was written. Raises `LogFull` at once when too much is waiting.
+        """
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._commit_groups, name="event-log", daemon=True
+                )
+                self._thread.start()
+        work = _Work(events, Future())
+        try:
+            self._queue.put_nowait(work)
+        except queue.Full:
+            raise LogFull() from None
+        return work.done
+
+    def _commit_groups(self) -> None:
+        while (first := self._queue.get()) is not None:
+            group = [first]
+            while len(group) < GROUP:
+                try:
+                    work = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if work is None:
+                    self._queue.put(None)
+                    break
+                group.append(work)
+            self._commit(group)
+
+    def _commit(self, group: list[_Work]) -> None:
+        """One transaction for the group, one savepoint for each; all answered after it."""
+        answers: list[list[str] | BaseException] = []
+        try:
+            with self.database.write() as connection:
+                for work in group:
+                    try:
+                        with connection.begin_nested():
+                            answers.append(_insert(connection, work.events))
+                    except (Missing, Conflict) as error:
+                        answers.append(error)
+        except BaseException as error:
+            answers = [error] * len(group)
+        for work, answer in zip(group, answers, strict=True):
+            if isinstance(answer, BaseException):
+                work.done.set_exception(answer)
+            else:
+                work.done.set_result(answer)
+
+    # Reading
+
+    def newest(self) -> int:
+        """The sequence number of the newest feedback; 0 when there is none."""
+        with self.database.read() as connection:
+            return int(connection.scalar(sa.text("SELECT max(seq) FROM feedback")) or 0)
+
+    def feedback_through(self, seq: int) -> list[dict[str, Any]]:
+        """Every feedback up to sequence number `seq` joined to its prediction, oldest first.
+
+        Keys: `seq, id, prediction, at, kind, value, source, key, input, label, score, model`.
+        """
+        return self._feedback("WHERE f.seq <= :seq ORDER BY f.seq", seq=seq)
+
+    def latest_feedback(self, limit: int = 20) -> list[dict[str, Any]]:
+        """As `feedback_through`, only the newest, newest first."""
+        return self._feedback("ORDER BY f.seq DESC LIMIT :limit", limit=limit)
+
+    def _feedback(self, clause: str, **values: int) -> list[dict[str, Any]]:
+        with self.database.read() as connection:
+            rows = connection.execute(
+                sa.text(
+                    "SELECT f.seq, f.id, f.prediction, f.at, f.kind, f.value, f.source, f.key,"
+                    " p.input, p.label, p.score, p.model FROM feedback f"
+                    f" JOIN predictions p ON p.id = f.prediction {clause}"
+                ),
+                values,
+            ).mappings()
+            return [{**row, "value": json.loads(row["value"])} for row in rows]
+
+    def predictions(self, since: float, limit: int = 1_000_000) -> list[dict[str, Any]]:
+        """The predictions at or after `since` (seconds since 1970), newest first."""
+        return self._select("predictions", since, limit)
+
+    def failures(self, since: float, limit: int = 1_000_000) -> list[dict[str, Any]]:
+        """The failed requests at or after `since`, newest first."""
+        return self._select("failures", since, limit)
+
+    def _select(self, table: str, since: float, limit: int) -> list[dict[str, Any]]:
+        with self.database.read() as connection:
+            rows = connection.execute(
+                sa.text(f"SELECT * FROM {table} WHERE at >= :since ORDER BY seq DESC LIMIT :limit"),
+                {"since": since, "limit": limit},
+            ).mappings()
+            return [dict(row) for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        """How many predictions, feedback and failures there are."""
+        with self.database.read() as connection:
+            return {
+                table: int(connection.scalar(sa.text(f"SELECT count(*) FROM {table}")) or 0)
+                for table in ("predictions", "feedback", "failures")
+            }
+
+
+_PREDICTION = sa.text(
+    "INSERT INTO predictions (id, request, at, model, input, label, score, reason, latency_ms,"
+    " key) VALUES (:id, :request, :at, :model, :input, :label, :score, :reason, :latency_ms, :key)"
+)
+_FEEDBACK = sa.text(
+    "INSERT INTO feedback (id, prediction, at, kind, value, source, idempotency_key, key)"
+    " VALUES (:id, :prediction, :at, :kind, :value, :source, :idempotency_key, :key)"
+)
+_FAILURE = sa.text(
+    "INSERT INTO failures (at, route, status, code) VALUES (:at, :route, :status, :code)"
+)
+
+
+def _insert(connection: sa.Connection, events: Sequence[Event]) -> list[str]:
+    ids = []
+    predictions = [event._asdict() for event in events if isinstance(event, PredictionRow)]
+    if predictions:
+        connection.execute(_PREDICTION, predictions)
+    for event in events:
+        if isinstance(event, PredictionRow):
+            ids.append(event.id)
+        elif isinstance(event, FeedbackRow):
+            ids.append(_insert_feedback(connection, event))
+        else:
+            connection.execute(_FAILURE, event._asdict())
+    return ids
+
+
+def _insert_feedback(connection: sa.Connection, event: FeedbackRow) -> str:
+    value = json.dumps(event.value, ensure_ascii=False)
+    if event.idempotency_key is not None:
+        earlier = connection.execute(
+            sa.text("SELECT id, prediction, kind, value FROM feedback WHERE idempotency_key = :k"),
+            {"k": event.idempotency_key},
+        ).first()
+        if earlier is not None:
+            if (earlier.prediction, earlier.kind, earlier.value) != (
+                event.prediction,
+                event.kind,
+                value,
+            ):
+                raise IdempotencyReused(event.idempotency_key)
+            return str(earlier.id)
+    known = connection.scalar(
+        sa.text("SELECT 1 FROM predictions WHERE id = :id"), {"id": event.prediction}
+    )
+    if known is None:
+        raise PredictionNotFound(event.prediction)
+    identity = event.id or new_id("fb")
+    connection.execute(_FEEDBACK, {**event._asdict(), "id": identity, "value": value})
+    return identity

@@ -1,0 +1,1 @@
+"""Every change of the databases' shape, in order; never edited once released."""
