@@ -1,0 +1,1 @@
+"""The eight stages of the wheel, one folder each; none imports another."""

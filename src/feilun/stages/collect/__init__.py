@@ -1,0 +1,5 @@
+"""Collect: sources → raw records."""
+
+from feilun.stages.collect.stage import Collect, CollectGiven
+
+__all__ = ["Collect", "CollectGiven"]

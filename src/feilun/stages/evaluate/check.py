@@ -1,0 +1,22 @@
+"""What every check offers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import polars as pl
+
+from feilun.core.artifacts import Interval
+from feilun.core.part import Part
+
+
+class Check(Part):
+    """One more thing to measure on the test; an `[[evaluate.checks]]` table."""
+
+    kind: ClassVar[str] = "check"
+
+    @abstractmethod
+    def measure(self, outcomes: pl.DataFrame, confidence: float, seed: int) -> dict[str, Interval]:
+        """Figures by name, from one row per test record: `id`, `text`, `truth`, `predicted`
+        (null: no answer), `score` (the probability given to `predicted`)."""

@@ -1,0 +1,67 @@
+"""Release: judge a candidate by the policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
+
+import polars as pl
+from pydantic import Field, SerializeAsAny
+
+from feilun.core.artifacts import Dataset, Report, Verdict
+from feilun.core.i18n import N_
+from feilun.core.message import Message
+from feilun.core.run import Run
+from feilun.core.stage import Stage
+from feilun.stages.release.better import Better
+from feilun.stages.release.rule import Case, Rule
+from feilun.tasks.metrics import gain
+
+LIVE, MAJORITY = "live", "majority"
+
+
+class GateGiven(NamedTuple):
+    """The candidate's report and the dataset it was trained on."""
+
+    report: Report
+    dataset: Dataset
+
+
+class Gate(Stage[GateGiven, Verdict]):
+    """Measures the gain on the frozen test, then asks every rule."""
+
+    use: ClassVar[str] = "release"
+
+    metric: Literal["accuracy", "macro_f1"] = "accuracy"
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    rules: tuple[SerializeAsAny[Rule], ...] = (Better(),)
+
+    def inputs(self, given: GateGiven, root: Path) -> dict[str, str]:
+        """The report and the dataset."""
+        return {"report": given.report.digest, "dataset": given.dataset.digest}
+
+    def run(self, given: GateGiven, run: Run) -> Verdict:
+        """The verdict; nothing is moved here."""
+        if given.report.live == given.report.model:
+            reason = Message(template=N_("the candidate is the model that is live already"))
+            return Verdict(released=False, reasons=(reason,))
+        outcomes = pl.read_parquet(run.file(given.report.files["outcomes.parquet"]))
+        commonest = max(
+            given.dataset.balance["train"].items(), key=lambda item: (item[1], item[0])
+        )[0]
+        other = outcomes["live"].to_list() if given.report.live else [commonest] * outcomes.height
+        lead = gain(
+            outcomes["truth"].to_list(),
+            outcomes["predicted"].to_list(),
+            other,
+            metric=self.metric,
+            against=LIVE if given.report.live else MAJORITY,
+            seed=run.seed,
+            confidence=self.confidence,
+        )
+        rulings = [rule.judge(Case(given.report, lead)) for rule in self.rules]
+        return Verdict(
+            released=all(ruling.passed for ruling in rulings),
+            reasons=tuple(ruling.reason for ruling in rulings),
+            gain=lead,
+        )

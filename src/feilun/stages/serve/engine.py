@@ -1,0 +1,128 @@
+"""The engine: one thread that predicts, fed by a bounded queue.
+
+What waits while a batch is computed becomes the next batch, so batches grow with the load and
+a lone request never waits for company.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
+
+import numpy as np
+
+from feilun.core.errors import Busy
+from feilun.core.i18n import _
+from feilun.models import Predictor
+from feilun.tasks import Prediction, Task
+
+BATCH_TEXTS = 256
+
+
+class Overloaded(Busy):
+    """The queue is full."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            _("{limit} requests are already waiting; [serve] queue sets the limit.").format(
+                limit=limit
+            ),
+            remedy=_("Try again in a second."),
+        )
+
+
+class Stopped(Busy):
+    """The engine is shutting down, or has no model yet."""
+
+    def __init__(self) -> None:
+        super().__init__(_("No model is being served."), remedy="feilun turn")
+
+
+class Answer(NamedTuple):
+    """The predictions for one request and the digest of the model that made them."""
+
+    model: str
+    predictions: list[Prediction]
+
+
+class _Work(NamedTuple):
+    texts: Sequence[str]
+    done: Future[Answer]
+
+
+class Engine:
+    """Answers requests with the model that is loaded; `swap` changes it between two batches."""
+
+    def __init__(self, task: Task, limit: int) -> None:
+        self._task = task
+        self._limit = limit
+        self._queue: queue.Queue[_Work | None] = queue.Queue(limit)
+        self._loaded: tuple[str, Predictor] | None = None
+        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._closed = False
+        self._thread.start()
+
+    @property
+    def model(self) -> str | None:
+        """The digest of the model that answers now."""
+        return self._loaded[0] if self._loaded else None
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return self._queue.qsize()
+
+    def swap(self, digest: str, predictor: Predictor) -> None:
+        """From the next batch on, `predictor` answers; it is warmed up first."""
+        predictor.scores(["warm-up"])
+        self._loaded = (digest, predictor)
+
+    def submit(self, texts: Sequence[str]) -> Future[Answer]:
+        """A future of the answer; raises `Overloaded` or `Stopped` at once."""
+        if self._closed or self._loaded is None:
+            raise Stopped()
+        work = _Work(texts, Future())
+        try:
+            self._queue.put_nowait(work)
+        except queue.Full:
+            raise Overloaded(self._limit) from None
+        return work.done
+
+    def close(self) -> None:
+        """Answers what waits, then stops."""
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch, count = [first], len(first.texts)
+            while count < BATCH_TEXTS:
+                try:
+                    work = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if work is None:
+                    self._queue.put(None)
+                    break
+                batch.append(work)
+                count += len(work.texts)
+            self._answer(batch)
+
+    def _answer(self, batch: list[_Work]) -> None:
+        assert self._loaded is not None
+        digest, predictor = self._loaded
+        texts = [text for work in batch for text in work.texts]
+        try:
+            scores = predictor.scores(texts)
+        except Exception as error:
+            for work in batch:
+                work.done.set_exception(error)
+            return
+        ends = np.cumsum([len(work.texts) for work in batch])[:-1]
+        for work, rows in zip(batch, np.split(scores, ends), strict=True):
+            predictions = self._task.predictions(work.texts, predictor.labels, rows)
+            work.done.set_result(Answer(digest, predictions))

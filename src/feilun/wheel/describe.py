@@ -1,0 +1,79 @@
+"""One line about what a stage made, the same in terminal and console."""
+
+from __future__ import annotations
+
+from feilun.core.artifacts import Dataset, Interval, Model, Records, Report, Verdict
+from feilun.core.i18n import N_, _
+
+REASONS = {
+    "duplicate": N_("duplicate"),
+    "conflict": N_("conflicting label"),
+    "empty": N_("empty"),
+    "in_test": N_("in the frozen test"),
+    "disputed": N_("disputed"),
+    "too_few_votes": N_("too few votes"),
+    "unknown_label": N_("unknown label"),
+}
+STAGE_NAMES = {
+    "collect": N_("collect"),
+    "prepare": N_("prepare"),
+    "train": N_("train"),
+    "evaluate": N_("evaluate"),
+    "release": N_("release"),
+    "serve": N_("serve"),
+    "monitor": N_("monitor"),
+    "feedback": N_("feedback"),
+}
+STATUSES = {
+    "running": N_("running"),
+    "open": N_("open"),
+    "failed": N_("failed"),
+    "done": N_("done"),
+}
+
+
+def status_name(status: str) -> str:
+    """The turn's status in the reader's language."""
+    return _(STATUSES[status])
+
+
+def stage_name(stage: str) -> str:
+    """The stage's word in the reader's language."""
+    return _(STAGE_NAMES[stage])
+
+
+def figure(value: Interval) -> str:
+    """A figure with its interval: `0.841 [0.823, 0.860]`."""
+    return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
+
+
+def describe(made: object) -> str:
+    """What the artifact (or verdict) amounts to."""
+    if isinstance(made, Records):
+        return _("{count:,} records").format(count=made.num_rows)
+    if isinstance(made, Dataset):
+        kept = sum(made.splits.values())
+        text = _("{kept:,} of {raw:,} kept").format(kept=kept, raw=made.num_raw)
+        reasons = ", ".join(
+            f"{_(REASONS.get(reason, reason))} {count:,}" for reason, count in made.dropped.items()
+        )
+        splits = _("train {train:,}, validation {validation:,}, test {test:,}").format(
+            **made.splits
+        )
+        return f"{text} ({reasons}); {splits}" if reasons else f"{text}; {splits}"
+    if isinstance(made, Model):
+        score = next(iter(made.validation.values()), 0.0)
+        tried = sum(candidate.score is not None for candidate in made.candidates)
+        text = _("{architecture}, validation {metric} {score:.3f}").format(
+            architecture=made.architecture, metric=made.metric, score=score
+        )
+        return text + (_(" (best of {count})").format(count=tried) if tried > 1 else "")
+    if isinstance(made, Report):
+        shown = ", ".join(
+            f"{name} {figure(made.metrics[name])}" for name in ("accuracy", "macro_f1")
+        )
+        return _("{figures} on {count:,} test records").format(figures=shown, count=made.num_test)
+    if isinstance(made, Verdict):
+        word = _("released") if made.released else _("refused")
+        return f"{word}: " + "; ".join(str(reason) for reason in made.reasons)
+    return str(made)

@@ -1,0 +1,130 @@
+"""`feilun doctor`: is everything as it must be?"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from feilun.core.errors import FeilunError
+from feilun.core.i18n import _
+from feilun.models import load
+from feilun.version import __version__
+from feilun.wheel.project import Project
+
+LOW_DISK_BYTES = 1 << 30
+
+
+class Finding(NamedTuple):
+    """One thing looked at: its name, whether it is well, what was seen, and the mend."""
+
+    what: str
+    well: bool
+    seen: str
+    remedy: str | None = None
+
+
+def examine(root: Path) -> list[Finding]:
+    """Every finding about this installation and the project in `root` (if there is one)."""
+    findings = [_python(), _sqlite(), _extra(), _disk(root)]
+    try:
+        project = Project.open(root)
+    except FeilunError as error:
+        return [*findings, Finding(_("project"), False, error.message, error.remedy)]
+    findings.append(Finding(_("project"), True, project.settings.project.name))
+    with project:
+        for what, look in (
+            (_("sources"), _sources),
+            (_("databases"), _databases),
+            (_("stored files"), _stored_files),
+            (_("live model"), _live_model),
+        ):
+            findings.append(_asked(what, look, project))
+    return findings
+
+
+def _asked(what: str, look: Callable[[Project], str], project: Project) -> Finding:
+    try:
+        return Finding(what, True, look(project))
+    except FeilunError as error:
+        return Finding(what, False, error.message, error.remedy)
+
+
+def _python() -> Finding:
+    seen = f"Feilun {__version__}, Python {platform.python_version()}"
+    return Finding("Python", sys.version_info >= (3, 11), seen)
+
+
+def _sqlite() -> Finding:
+    # 3.7.15 brought nothing we need; what we need (UPSERT) came with 3.24.
+    return Finding(
+        "SQLite",
+        sqlite3.sqlite_version_info >= (3, 24),
+        sqlite3.sqlite_version,
+        _("Use a Python with SQLite 3.24 or newer."),
+    )
+
+
+def _extra() -> Finding:
+    missing = [name for name in ("torch", "transformers", "onnx") if find_spec(name) is None]
+    seen = (
+        _("not installed: {names}; only 'ngram' can be trained").format(names=", ".join(missing))
+        if missing
+        else _("installed")
+    )
+    # Not a fault: serving and `ngram` need none of them.
+    return Finding(
+        _("extra 'train'"), True, seen, "pip install 'feilun[train]'" if missing else None
+    )
+
+
+def _disk(root: Path) -> Finding:
+    free = shutil.disk_usage(root if root.exists() else Path()).free
+    return Finding(
+        _("free disk"),
+        free >= LOW_DISK_BYTES,
+        f"{free / 1e9:.1f} GB",
+        _("Free some space: below 1 GB a turn may not end."),
+    )
+
+
+def _sources(project: Project) -> str:
+    for source in project.settings.collect.sources:
+        source.identity(project.root)
+    return _("{count} readable").format(count=len(project.settings.collect.sources))
+
+
+def _databases(project: Project) -> str:
+    for database in (project.control.database, project.events.database):
+        with database.read() as connection:
+            answer = str(connection.exec_driver_sql("PRAGMA quick_check").scalar())
+        if answer != "ok":
+            from feilun.store.database import DamagedDatabase
+
+            raise DamagedDatabase(database.path, answer)
+    counts = project.events.counts()
+    return _("sound; {predictions} predictions, {feedback} feedback").format(**counts)
+
+
+def _stored_files(project: Project) -> str:
+    wanted = {
+        digest
+        for stored in project.control.artifacts(limit=1_000_000)
+        for digest in stored.artifact.files.values()
+    }
+    for digest in sorted(wanted):
+        project.blobs.get(digest)
+    return _("{count} checked").format(count=len(wanted))
+
+
+def _live_model(project: Project) -> str:
+    release = project.release
+    if release is None:
+        return _("none yet")
+    load(project.blobs_of(release.model)).scores(["doctor"])
+    return f"{release.model.architecture} {release.model.short}"

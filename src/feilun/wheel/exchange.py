@@ -1,0 +1,108 @@
+"""Feedback in files: from a spreadsheet into the wheel, and out of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from feilun.core.errors import Conflict, Invalid, Missing
+from feilun.stages.collect.columns import ColumnMissing
+from feilun.stages.collect.files import FORMATS, FileMissing, read_table
+from feilun.store.events import GROUP, FeedbackRow
+from feilun.wheel.project import Project, feedback_row
+from feilun.wheel.tables import UnknownFormat, write_table
+
+NEEDED = ("prediction_id", "kind", "value")
+
+
+class Imported(NamedTuple):
+    """How many rows are in, and the row number and reason of each that was refused."""
+
+    added: int
+    refused: list[tuple[int, str]]
+
+
+def parse_value(kind: str, text: str) -> Any:
+    """The value that a person typed: a rating's or an outcome's `true`, `false` or number as
+    such, anything else as text."""
+    if kind in {"rating", "outcome"}:
+        try:
+            value = json.loads(text)
+        except ValueError:
+            return text
+        return value if isinstance(value, (bool, int, float)) else text
+    return text
+
+
+def import_feedback(project: Project, path: Path) -> Imported:
+    """Every row that fits; a row is named by its content, so a second import adds nothing."""
+    if not path.exists():
+        raise FileMissing(path)
+    if path.suffix.lower() not in FORMATS:
+        raise UnknownFormat(path)
+    table = read_table(path, FORMATS[path.suffix.lower()])
+    for column in NEEDED:
+        if column not in table.columns:
+            raise ColumnMissing(path, column, table.columns)
+    added, refused = 0, []
+    rows = list(enumerate(table.cast(pl.String).to_dicts(), start=1))
+    for start in range(0, len(rows), GROUP):
+        # All of a group are under way before the first is waited for: they share commits.
+        pending: list[tuple[int, Future[list[str]]]] = []
+        for number, row in rows[start : start + GROUP]:
+            try:
+                pending.append((number, project.events.submit([_event(row, path)])))
+            except Invalid as error:
+                refused.append((number, error.message))
+        for number, done in pending:
+            try:
+                done.result()
+                added += 1
+            except (Missing, Conflict) as error:
+                refused.append((number, error.message))
+    return Imported(added, sorted(refused))
+
+
+def _event(row: dict[str, str | None], path: Path) -> FeedbackRow:
+    identity, kind, value = (row[name] or "" for name in NEEDED)
+    source = row.get("source") or path.name
+    content = json.dumps([identity, kind, value, source]).encode()
+    event = feedback_row(identity, kind, parse_value(kind, value), source, "import")
+    return event._replace(idempotency_key="import-" + hashlib.sha256(content).hexdigest())
+
+
+def export_feedback(project: Project, path: Path) -> int:
+    """How many rows were written: feedback joined to input, answer and model."""
+    rows = project.events.feedback_through(2**62)
+    frame = pl.DataFrame(
+        [
+            {
+                "prediction_id": row["prediction"],
+                "kind": row["kind"],
+                "value": row["value"]
+                if isinstance(row["value"], str)
+                else json.dumps(row["value"]),
+                "source": row["source"],
+                "at": row["at"],
+                "input": row["input"],
+                "answer": row["label"],
+                "score": row["score"],
+                "model": row["model"],
+            }
+            for row in rows
+        ],
+        schema={
+            **dict.fromkeys(("prediction_id", "kind", "value", "source"), pl.String()),
+            "at": pl.Float64(),
+            **dict.fromkeys(("input", "answer"), pl.String()),
+            "score": pl.Float64(),
+            "model": pl.String(),
+        },
+    )
+    write_table(frame, path)
+    return len(rows)

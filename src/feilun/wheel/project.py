@@ -1,0 +1,338 @@
+"""A project: the folder with `feilun.toml`, and everything that was made from it."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from feilun.core import config
+from feilun.core.artifacts import Artifact, Cost, Dataset, Model
+from feilun.core.errors import Conflict, Invalid, Missing, disk_error
+from feilun.core.i18n import N_, _
+from feilun.core.message import Message
+from feilun.core.refs import Ref
+from feilun.models import Predictor, load
+from feilun.stages.monitor import Signal, Window
+from feilun.store import Blobs, Control, EventLog
+from feilun.store.clock import new_id
+from feilun.store.control import AliasRow, StoredArtifact
+from feilun.store.events import FEEDBACK_KINDS, FeedbackRow, PredictionRow
+from feilun.tasks import Classify
+from feilun.team import Keyring
+from feilun.wheel.runner import LocalRun, Observer
+from feilun.wheel.settings import Settings
+from feilun.wheel.turn import LIVE, Turn, read_turn, revolve
+
+STATE = ".feilun"
+LOCAL_KEY = "local"
+
+
+class ProjectNotFound(Missing):
+    """There is no `feilun.toml` in the folder."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(
+            _("{path} is no project: it has no feilun.toml.").format(path=root),
+            remedy="feilun new NAME --task classify --data PATH",
+        )
+
+
+class NothingLive(Missing):
+    """No model has been released yet."""
+
+    def __init__(self) -> None:
+        super().__init__(_("No model is live yet."), remedy="feilun turn")
+
+
+class NothingBefore(Conflict):
+    """There is no earlier model to go back to."""
+
+    def __init__(self) -> None:
+        super().__init__(_("No other model was live before this one."), remedy="feilun history")
+
+
+class BadFeedback(Invalid):
+    """The feedback's value does not fit its kind."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            message,
+            remedy="feilun feedback add PREDICTION_ID correction LABEL",
+        )
+
+
+class Release(NamedTuple):
+    """What is live: the model, since when, by whom and why."""
+
+    model: Model
+    since: str
+    by: str
+    reason: str
+    turn: int | None
+
+
+class Answered(NamedTuple):
+    """A prediction with the id that feedback refers to (empty when it was not logged)."""
+
+    id: str
+    label: str | None
+    score: float
+    scores: dict[str, float]
+    reason: str | None
+
+
+class Project:
+    """The one object a user opens; see `Project.open`."""
+
+    def __init__(self, root: Path, settings: Settings) -> None:
+        self.root = root
+        self.settings = settings
+        self.folder = root / STATE
+
+    @classmethod
+    def open(cls, root: Path | str = ".") -> Project:
+        """The project in the folder `root`; raises `ProjectNotFound`, `ConfigError`."""
+        folder = Path(root).expanduser().resolve()
+        path = folder / config.FILE
+        if not path.is_file():
+            raise ProjectNotFound(folder)
+        try:
+            settings = config.read(path, Settings)
+        except OSError as error:
+            raise disk_error(error, path) or error from error
+        return cls(folder, settings)
+
+    def close(self) -> None:
+        """Closes what was opened; nothing is lost without it."""
+        for name in ("events", "control"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
+
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    # Stores, opened on first use
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        """Stored files by digest."""
+        return Blobs(self.folder / "blobs")
+
+    @cached_property
+    def control(self) -> Control:
+        """Turns, artifacts, aliases."""
+        return Control(self.folder / "control.db")
+
+    @cached_property
+    def events(self) -> EventLog:
+        """Predictions and feedback."""
+        return EventLog(self.folder / "events.db")
+
+    @cached_property
+    def keys(self) -> Keyring:
+        """API keys."""
+        return Keyring(self.control, self.folder / "pepper")
+
+    # The wheel
+
+    def turn(self, *, until: str = "release", observer: Observer | None = None) -> Turn:
+        """Makes a turn up to and including the stage `until`, or goes on with the unfinished."""
+        return revolve(self, until, observer)
+
+    def turns(self, limit: int = 50) -> list[Turn]:
+        """The newest turns, newest first."""
+        return [read_turn(self, row.number) for row in self.control.turns(limit)]
+
+    def get(self, ref: str) -> Artifact:
+        """The artifact that `ref` names (`model/live`, `dataset/3`, `report/sha256:…`)."""
+        return self.stored(ref).artifact
+
+    def stored(self, ref: str) -> StoredArtifact:
+        """As `get`, with number, cost and date."""
+        return self.control.get(Ref.parse(ref))
+
+    def put(self, artifact: Artifact) -> Artifact:
+        """Stores an artifact whose files are already in `blobs`; the same one twice is one."""
+        for digest in artifact.files.values():
+            self.blobs.get(digest)
+        stored = self.control.put(artifact, stage="import", inputs={}, cost=Cost(), code="")
+        return stored.artifact
+
+    def model(self, ref: Ref) -> Model:
+        """The model that `ref` names."""
+        found = self.control.get(ref).artifact
+        assert isinstance(found, Model)
+        return found
+
+    def dataset_of(self, model: Model) -> Dataset:
+        """The dataset the model was trained on."""
+        found = self.control.get(Ref("dataset", model.parents[0])).artifact
+        assert isinstance(found, Dataset)
+        return found
+
+    def dropped(self, ref: str = "dataset/latest", reason: str | None = None) -> pl.DataFrame:
+        """The records that preparing dropped, with `step` and `reason`; of one reason or all."""
+        artifact = self.get(ref)
+        frame = pl.read_parquet(self.blobs.get(artifact.files["dropped.parquet"]))
+        return frame if reason is None else frame.filter(pl.col("reason") == reason)
+
+    # What is live
+
+    @property
+    def release(self) -> Release | None:
+        """What is live now; None before the first release."""
+        row = self.control.alias(LIVE)
+        if row is None:
+            return None
+        return Release(
+            self.model(Ref("model", row.digest)), row.at, row.by, reason_text(row), row.turn
+        )
+
+    def history(self) -> list[AliasRow]:
+        """What was live when, newest first."""
+        return self.control.history(LIVE)
+
+    def rollback(self, *, by: str | None = None) -> Release:
+        """Makes live again what was live before; raises `NothingLive`, `NothingBefore`."""
+        rows = self.history()
+        if not rows:
+            raise NothingLive()
+        earlier = next((row for row in rows if row.digest != rows[0].digest), None)
+        if earlier is None:
+            raise NothingBefore()
+        self.blobs_of(self.model(Ref("model", earlier.digest)))
+        reason = Message(template=N_("rolled back by hand"))
+        self.control.move_alias(
+            LIVE,
+            earlier.digest,
+            expected=rows[0].digest,
+            by=by or getpass.getuser(),
+            reason=reason.model_dump_json(),
+        )
+        release = self.release
+        assert release is not None
+        return release
+
+    # Predictions and feedback
+
+    def blobs_of(self, model: Model) -> Path:
+        """A folder with the model's files, each checked; raises `DamagedBlob`."""
+        return self.blobs.unpack(model.files, self.folder / "models" / model.short)
+
+    def predictor(self, model: Model) -> Predictor:
+        """The model, loaded; kept while it is asked for again."""
+        cached: dict[str, Predictor] = self.__dict__.setdefault("_predictors", {})
+        if model.digest not in cached:
+            cached.clear()
+            cached[model.digest] = load(self.blobs_of(model))
+        return cached[model.digest]
+
+    def predict(self, texts: Sequence[str], *, log: bool = True) -> list[Answered]:
+        """The live model's answers; with `log` each has an id, durable before this returns."""
+        release = self.release
+        if release is None:
+            raise NothingLive()
+        started = time.perf_counter()
+        predictor = self.predictor(release.model)
+        texts = list(texts)
+        answers = Classify().predictions(texts, predictor.labels, predictor.scores(texts))
+        ids = [""] * len(texts)
+        if log:
+            ids = [new_id("p") for _text in texts]
+            latency = (time.perf_counter() - started) * 1000
+            request = new_id("r")
+            self.events.record(
+                [
+                    PredictionRow(
+                        identity,
+                        request,
+                        time.time(),
+                        release.model.digest,
+                        text.encode("utf-8", "replace").decode(),
+                        answer.label,
+                        answer.score,
+                        answer.reason,
+                        latency,
+                        LOCAL_KEY,
+                    )
+                    for identity, text, answer in zip(ids, texts, answers, strict=True)
+                ]
+            )
+        return [Answered(i, *answer) for i, answer in zip(ids, answers, strict=True)]
+
+    def feedback(
+        self,
+        prediction_id: str,
+        kind: str,
+        value: Any,
+        *,
+        source: str = "",
+        idempotency_key: str | None = None,
+        key: str = LOCAL_KEY,
+    ) -> str:
+        """The id of the feedback, once durable; raises `BadFeedback`, `PredictionNotFound`."""
+        row = feedback_row(prediction_id, kind, value, source or getpass.getuser(), key)
+        return self.events.record([row._replace(idempotency_key=idempotency_key)])[0]
+
+    def signals(self, hours: float | None = None) -> list[Signal]:
+        """What `monitor` sees in the last hours."""
+        stage = self.settings.monitor
+        until = time.time()
+        since = until - 3600 * (hours if hours is not None else stage.window_hours)
+        release = self.release
+        shares: dict[str, float] = {}
+        if release is not None:
+            counts = self.dataset_of(release.model).balance["train"]
+            shares = {label: count / sum(counts.values()) for label, count in counts.items()}
+        window = Window(
+            since, until, self.events.predictions(since), self.events.failures(since), shares
+        )
+        return stage.run(window, self.scratch("monitor"))
+
+    def scratch(self, stage: str) -> LocalRun:
+        """A handle for running a stage outside a turn."""
+        return LocalRun(
+            stage,
+            seed=self.settings.project.seed,
+            root=self.root,
+            folder=self.folder / "work" / f"{stage}-now",
+            blobs=self.blobs,
+        )
+
+    def _repr_html_(self) -> str:
+        from feilun.wheel.notebook import project_html
+
+        return project_html(self)
+
+
+def reason_text(row: AliasRow) -> str:
+    """Why the alias was moved, in the reader's language."""
+    return str(Message.model_validate_json(row.reason))
+
+
+def feedback_row(prediction_id: str, kind: str, value: Any, source: str, key: str) -> FeedbackRow:
+    """A feedback ready to be recorded; raises `BadFeedback` where the value does not fit."""
+    if kind not in FEEDBACK_KINDS:
+        raise BadFeedback(
+            _("kind must be one of {known}, not '{kind}'.").format(
+                known=", ".join(FEEDBACK_KINDS), kind=kind
+            )
+        )
+    number = isinstance(value, (bool, int, float))
+    if kind == "rating" and not (number and 0 <= value <= 1):
+        raise BadFeedback(_("A rating is true, false or a number from 0 to 1."))
+    text = isinstance(value, str) and 0 < len(value.strip()) <= 10_000
+    if kind in {"correction", "comment"} and not text:
+        raise BadFeedback(_("A {kind} is text of 1 to 10000 characters.").format(kind=kind))
+    if kind == "outcome" and not (text or number):
+        raise BadFeedback(_("An outcome is text, a number, true or false."))
+    return FeedbackRow(prediction_id, time.time(), kind, value, source, key)

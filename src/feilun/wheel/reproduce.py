@@ -1,0 +1,102 @@
+"""Make an artifact again from what it was made of, and compare byte for byte."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from feilun.core.artifacts import Artifact, Dataset, Model, Records
+from feilun.core.errors import Invalid
+from feilun.core.i18n import _
+from feilun.core.part import Part
+from feilun.core.refs import Ref
+from feilun.core.stage import Stage
+from feilun.stages.collect import Collect, CollectGiven
+from feilun.stages.evaluate import Evaluate, EvaluateGiven
+from feilun.stages.feedback import Feedback, FeedbackGiven
+from feilun.stages.prepare import Prepare, PrepareGiven
+from feilun.stages.train import Train
+from feilun.store import Blobs
+from feilun.store.control import StoredArtifact
+from feilun.version import code_version
+from feilun.wheel.project import Project
+from feilun.wheel.runner import LocalRun, Observer
+
+_STAGES: dict[str, type[Part]] = {
+    stage.use: stage for stage in (Feedback, Collect, Prepare, Train, Evaluate)
+}
+
+
+class NotMadeHere(Invalid):
+    """The artifact was put in from outside, so there is nothing to repeat."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(
+            _("{ref} was imported, not made by a stage: it cannot be made again.").format(ref=ref),
+            remedy="feilun status",
+        )
+
+
+class Reproduction(NamedTuple):
+    """Each file's digest then and now (None: not there), and whether the code has changed."""
+
+    ref: str
+    files: dict[str, tuple[str | None, str | None]]
+    same_code: bool
+    inputs_changed: tuple[str, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether every byte is equal."""
+        return all(then == now for then, now in self.files.values())
+
+
+def reproduce(project: Project, ref: str, observer: Observer | None = None) -> Reproduction:
+    """Repeats the stage that made `ref` with its settings, inputs and seed of then; what is
+    made is compared and thrown away."""
+    stored = project.stored(ref)
+    if stored.stage not in _STAGES:
+        raise NotMadeHere(ref)
+    stage = cast(
+        Stage[Any, Artifact], _STAGES[stored.stage].model_validate(stored.artifact.made_by)
+    )
+    given = _given(project, stored)
+    with tempfile.TemporaryDirectory(dir=project.folder) as scratch:
+        run = LocalRun(
+            stage.use,
+            seed=int(stored.inputs["seed"]),
+            root=project.root,
+            folder=Path(scratch) / "work",
+            blobs=project.blobs,
+            keep_in=Blobs(Path(scratch) / "blobs"),
+            observer=observer,
+        )
+        again = stage.run(given, run)
+    inputs = stage.inputs(given, project.root)
+    then, now = stored.artifact.files, again.files
+    return Reproduction(
+        f"{stored.artifact.kind}/{stored.number}",
+        {name: (then.get(name), now.get(name)) for name in sorted({*then, *now})},
+        stored.code == code_version(),
+        tuple(role for role, digest in inputs.items() if stored.inputs.get(role) != digest),
+    )
+
+
+def _given(project: Project, stored: StoredArtifact) -> Any:
+    inputs = stored.inputs
+
+    def get(kind: str, role: str) -> Any:
+        return project.control.get(Ref(kind, inputs[role])).artifact if role in inputs else None
+
+    if stored.stage == Feedback.use:
+        rows = project.events.feedback_through(int(inputs["feedback_through"]))
+        return FeedbackGiven(rows, tuple(inputs["labels"].split("\x00")))
+    if stored.stage == Collect.use:
+        return CollectGiven(cast(Records | None, get("records", "feedback")))
+    if stored.stage == Prepare.use:
+        return PrepareGiven(get("records", "records"), inputs.get("frozen_test"))
+    if stored.stage == Train.use:
+        return cast(Dataset, get("dataset", "dataset"))
+    live = cast(Model | None, get("model", "live"))
+    return EvaluateGiven(get("model", "model"), get("dataset", "dataset"), live)

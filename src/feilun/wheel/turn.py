@@ -1,0 +1,177 @@
+"""A turn: one revolution, collect → release."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from feilun.core.artifacts import Dataset, Model, Records, Report, Verdict
+from feilun.core.errors import FeilunError
+from feilun.core.refs import Ref
+from feilun.core.stage import STAGES
+from feilun.stages.collect import CollectGiven
+from feilun.stages.evaluate import EvaluateGiven
+from feilun.stages.feedback import FeedbackGiven
+from feilun.stages.prepare import PrepareGiven
+from feilun.stages.release import GateGiven
+from feilun.store.control import DONE, FAILED, OPEN, StepRow
+from feilun.store.disk import lock
+from feilun.wheel.runner import Observer, Runner, Silent
+
+if TYPE_CHECKING:
+    from feilun.wheel.project import Project
+
+LIVE = "live"
+MAKING = STAGES[: STAGES.index("release") + 1]
+"""The stages of one turn; the other three go on between turns."""
+
+
+class Turn(NamedTuple):
+    """One revolution as it ended: its steps, report and verdict."""
+
+    number: int
+    status: str
+    started_at: str
+    steps: tuple[StepRow, ...]
+    records: Records | None
+    dataset: Dataset | None
+    model: Model | None
+    report: Report | None
+    verdict: Verdict | None
+    error: str | None
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds of its stages; what was reused cost nothing."""
+        return sum(step.cost.seconds for step in self.steps)
+
+    def summary(self) -> dict[str, Any]:
+        """The turn as JSON values, for programs."""
+        return {
+            "turn": self.number,
+            "status": self.status,
+            "seconds": round(self.seconds, 3),
+            "stages": {
+                step.stage: {
+                    "artifact": step.artifact,
+                    "reused": step.reused,
+                    "seconds": step.cost.seconds,
+                }
+                for step in self.steps
+            },
+            "architecture": self.model.architecture if self.model else None,
+            "metrics": {
+                name: {"value": figure.value, "low": figure.low, "high": figure.high}
+                for name, figure in (self.report.metrics.items() if self.report else ())
+            },
+            "released": self.verdict.released if self.verdict else None,
+            "reasons": [str(reason) for reason in self.verdict.reasons] if self.verdict else [],
+            "gain": self.verdict.gain.model_dump() if self.verdict and self.verdict.gain else None,
+            "error": self.error,
+        }
+
+    def _repr_html_(self) -> str:
+        from feilun.wheel.notebook import turn_html
+
+        return turn_html(self)
+
+
+def revolve(project: Project, until: str, observer: Observer | None = None) -> Turn:
+    """Makes a turn, or goes on with the unfinished one, up to and including `until`."""
+    with lock(project.folder / "turn.lock", what=project.settings.project.name):
+        row = project.control.begin_turn(until, project.events.newest())
+        revolution = _Revolution(project, row.number, row.events_through, observer or Silent())
+        try:
+            verdict = revolution.go(until)
+        except FeilunError as error:
+            project.control.end_turn(row.number, FAILED, error=error.message)
+            raise
+        project.control.end_turn(
+            row.number,
+            DONE if verdict else OPEN,
+            verdict=verdict.model_dump_json() if verdict else None,
+        )
+    return read_turn(project, row.number)
+
+
+class _Revolution:
+    """The path of one turn through the stages."""
+
+    def __init__(
+        self, project: Project, number: int, events_through: int, observer: Observer
+    ) -> None:
+        self.project = project
+        self.number = number
+        self.events_through = events_through
+        self.runner = Runner(
+            project.control,
+            project.blobs,
+            project.root,
+            project.folder / "work",
+            project.settings.project.seed,
+            observer,
+        )
+        before = project.control.alias_before(LIVE, number)
+        self.live = project.model(Ref("model", before.digest)) if before else None
+
+    def go(self, until: str) -> Verdict | None:
+        """The gate's verdict, or None when the turn was asked to stop before it."""
+        settings, make = self.project.settings, self.runner.make
+        # What users said since the last turn comes first: it is what makes this a wheel.
+        rows = self.project.events.feedback_through(self.events_through)
+        feedback = None
+        if rows and self.live is not None:
+            given = FeedbackGiven(rows, self.live.labels)
+            feedback = make(settings.feedback, given, self.number)
+        records = make(settings.collect, CollectGiven(feedback), self.number)
+        if until == "collect":
+            return None
+        dataset = make(settings.prepare, PrepareGiven(records, self._frozen()), self.number)
+        if until == "prepare":
+            return None
+        model = make(settings.train, dataset, self.number)
+        if until == "train":
+            return None
+        evaluated = EvaluateGiven(model, dataset, self.live)
+        report = make(settings.evaluate, evaluated, self.number)
+        if until == "evaluate":
+            return None
+        verdict = self.runner.judge(settings.release, GateGiven(report, dataset), self.number)
+        if verdict.released:
+            self.project.control.move_alias(
+                LIVE,
+                model.digest,
+                expected=self.live.digest if self.live else None,
+                by=getpass.getuser(),
+                reason=verdict.reasons[0].model_dump_json(),
+                turn=self.number,
+            )
+        return verdict
+
+    def _frozen(self) -> str | None:
+        """The test that the live model faced: until something is live, nothing is frozen."""
+        return self.project.dataset_of(self.live).files["test.parquet"] if self.live else None
+
+
+def read_turn(project: Project, number: int) -> Turn:
+    """The turn as it stands in the store."""
+    row = project.control.turn(number)
+    steps = tuple(project.control.steps(number))
+    made = {step.stage: step.artifact for step in steps if step.artifact}
+
+    def artifact(stage: str, kind: str) -> Any:
+        digest = made.get(stage)
+        return project.control.get(Ref(kind, digest)).artifact if digest else None
+
+    return Turn(
+        number,
+        row.status,
+        row.started_at,
+        steps,
+        artifact("collect", "records"),
+        artifact("prepare", "dataset"),
+        artifact("train", "model"),
+        artifact("evaluate", "report"),
+        Verdict.model_validate(row.verdict) if row.verdict else None,
+        row.error,
+    )
