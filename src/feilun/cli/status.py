@@ -1,0 +1,78 @@
+"""`feilun status`: the turns so far and what is live."""
+
+from __future__ import annotations
+
+import typer
+
+from feilun.cli.options import HERE, AsJson, ProjectFolder, open_project
+from feilun.core.i18n import _
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("status", help=_("Show the turns so far and what is live."))(status)
+
+
+def status(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
+    """Prints what is live, the newest turns, and the events."""
+    from feilun.cli.output import local_time, print_json, print_table
+    from feilun.wheel.describe import figure, status_name
+
+    with open_project(project) as opened:
+        release, turns, events = opened.release, opened.turns(20), opened.events.counts()
+    if as_json:
+        live = release and {
+            "model": release.model.digest,
+            "architecture": release.model.architecture,
+            "since": release.since,
+            "by": release.by,
+            "reason": release.reason,
+        }
+        print_json(
+            {
+                "project": opened.settings.project.name,
+                "live": live,
+                "turns": [turn.summary() for turn in turns],
+                "events": events,
+            }
+        )
+        return
+    if release is None:
+        typer.echo(_("No model is live yet."))
+    else:
+        typer.echo(
+            _("Live: {architecture} {digest} since {since}, by {by}: {reason}").format(
+                architecture=release.model.architecture,
+                digest=release.model.short,
+                since=local_time(release.since),
+                by=release.by,
+                reason=release.reason,
+            )
+        )
+    typer.echo(
+        _("{predictions:,} predictions, {feedback:,} feedback, {failures:,} failures").format(
+            **events
+        )
+    )
+    if not turns:
+        typer.echo(_("Next:") + "  feilun turn")
+        return
+    typer.echo()
+    rows = []
+    for turn in turns:
+        verdict = turn.verdict
+        rows.append(
+            [
+                str(turn.number),
+                status_name(turn.status),
+                turn.model.architecture if turn.model else "",
+                figure(turn.report.metrics["accuracy"]) if turn.report else "",
+                "; ".join(str(reason) for reason in verdict.reasons)
+                if verdict
+                else (turn.error or ""),
+                f"{turn.seconds:.1f}",
+            ]
+        )
+    print_table(
+        [_("turn"), _("status"), _("architecture"), _("accuracy"), _("reason"), _("seconds")], rows
+    )

@@ -1,0 +1,100 @@
+"""A turn, watched in a terminal: a line per finished stage, a bar for the one at work."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import typer
+
+from feilun.core.artifacts import Cost
+from feilun.core.i18n import _
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class Watch:
+    """An observer for one command; says nothing on the way when nobody is there to read."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether the stages' lines were printed as they ended."""
+        return self._progress is not None
+
+    def __enter__(self) -> Watch:
+        from feilun.cli.output import console
+
+        out = console(err=True)
+        if out.is_terminal and not self._quiet:
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+            self._progress = Progress(
+                TextColumn("  {task.description:<10}"),
+                BarColumn(bar_width=30),
+                TextColumn("{task.percentage:>3.0f} % {task.fields[what]}"),
+                TimeElapsedColumn(),
+                console=out,
+                transient=True,
+            )
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def stage_began(self, stage: str) -> None:
+        """Shows its bar."""
+        if self._progress is not None:
+            from feilun.wheel.describe import stage_name
+
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+            self._task = self._progress.add_task(stage_name(stage), total=None, what="")
+
+    def progressed(self, stage: str, done: float, total: float, what: str) -> None:
+        """Moves its bar."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=done, total=total, what=what)
+
+    def said(self, stage: str, message: str) -> None:
+        """Prints the sentence above the bar."""
+        if self._progress is not None:
+            self._progress.console.print(f"    {message}", style="dim", markup=False)
+
+    def stage_ended(self, stage: str, made: object, cost: Cost, reused: bool) -> None:
+        """Prints the line that stays."""
+        if self._progress is not None:
+            self._progress.console.file.flush()
+            print_stage(stage, made, cost, reused)
+
+
+def print_stage(stage: str, made: object, cost: Cost, reused: bool) -> None:
+    """`✓ prepare   17,312 of 35,124 kept …   0.7 s`"""
+    from feilun.core.artifacts import Verdict
+    from feilun.wheel.describe import describe, stage_name
+
+    refused = isinstance(made, Verdict) and not made.released
+    typer.secho("✗ " if refused else "✓ ", fg="red" if refused else "green", nl=False)
+    name = stage_name(stage)
+    typer.echo(name + " " * max(1, 10 - _width(name)), nl=False)
+    typer.echo(describe(made), nl=False)
+    took = _("unchanged") if reused else f"{cost.seconds:.1f} s"
+    typer.secho(f"  {took}", dim=True)
+
+
+def _width(text: str) -> int:
+    from rich.cells import cell_len
+
+    return cell_len(text)
