@@ -16,7 +16,6 @@ def register(app: typer.Typer) -> None:
 def status(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
     """Prints what is live, the newest turns, and the events."""
     from feilun.cli.output import local_time, print_json, print_table
-    from feilun.wheel.describe import figure, status_name
 
     with open_project(project) as opened:
         release, turns, events = opened.release, opened.turns(20), opened.events.counts()
@@ -58,21 +57,7 @@ def status(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
         typer.echo(_("Next:") + "  feilun turn")
         return
     typer.echo()
-    rows = []
-    for turn in turns:
-        verdict = turn.verdict
-        rows.append(
-            [
-                str(turn.number),
-                status_name(turn.status),
-                turn.model.architecture if turn.model else "",
-                figure(turn.report.metrics["accuracy"]) if turn.report else "",
-                "; ".join(str(reason) for reason in verdict.reasons)
-                if verdict
-                else (turn.error or ""),
-                f"{turn.seconds:.1f}",
-            ]
-        )
     print_table(
-        [_("turn"), _("status"), _("architecture"), _("accuracy"), _("reason"), _("seconds")], rows
+        [_("turn"), _("architecture"), _("accuracy"), _("verdict"), _("reason"), _("seconds")],
+        (turn.row() for turn in turns),
     )

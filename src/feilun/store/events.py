@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from feilun.core.batches import batches
 from feilun.core.errors import Busy, Conflict, Missing, shortened
 from feilun.core.i18n import _
 from feilun.store.clock import new_id
@@ -148,17 +149,7 @@ class EventLog:
         return work.done
 
     def _commit_groups(self) -> None:
-        while (first := self._queue.get()) is not None:
-            group = [first]
-            while len(group) < GROUP:
-                try:
-                    work = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if work is None:
-                    self._queue.put(None)
-                    break
-                group.append(work)
+        for group in batches(self._queue, GROUP):
             self._commit(group)
 
     def _commit(self, group: list[_Work]) -> None:

@@ -47,6 +47,11 @@ def figure(value: Interval) -> str:
     return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
 
 
+def verdict_word(verdict: Verdict) -> str:
+    """`released` or `refused`, in the reader's language."""
+    return _("released") if verdict.released else _("refused")
+
+
 def describe(made: object) -> str:
     """What the artifact (or verdict) amounts to."""
     if isinstance(made, Records):
@@ -74,6 +79,5 @@ def describe(made: object) -> str:
         )
         return _("{figures} on {count:,} test records").format(figures=shown, count=made.num_test)
     if isinstance(made, Verdict):
-        word = _("released") if made.released else _("refused")
-        return f"{word}: " + "; ".join(str(reason) for reason in made.reasons)
+        return f"{verdict_word(made)}: " + "; ".join(str(reason) for reason in made.reasons)
     return str(made)

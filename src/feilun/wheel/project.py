@@ -5,42 +5,27 @@ from __future__ import annotations
 import getpass
 import time
 from collections.abc import Sequence
-from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from feilun.core import config
-from feilun.core.artifacts import Artifact, Cost, Dataset, Model
-from feilun.core.errors import Conflict, Invalid, Missing, disk_error
+from feilun.core.artifacts import Artifact, Cost, Model
+from feilun.core.errors import Conflict, Invalid, Missing
 from feilun.core.i18n import N_, _
 from feilun.core.message import Message
 from feilun.core.refs import Ref
 from feilun.models import Predictor, load
 from feilun.stages.monitor import Signal, Window
-from feilun.store import Blobs, Control, EventLog
 from feilun.store.clock import new_id
 from feilun.store.control import AliasRow, StoredArtifact
 from feilun.store.events import FEEDBACK_KINDS, FeedbackRow, PredictionRow
 from feilun.tasks import Classify
-from feilun.team import Keyring
+from feilun.wheel.notebook import turns_html
 from feilun.wheel.runner import LocalRun, Observer
-from feilun.wheel.settings import Settings
 from feilun.wheel.turn import LIVE, Turn, read_turn, revolve
+from feilun.wheel.workspace import Workspace
 
-STATE = ".feilun"
 LOCAL_KEY = "local"
-
-
-class ProjectNotFound(Missing):
-    """There is no `feilun.toml` in the folder."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(
-            _("{path} is no project: it has no feilun.toml.").format(path=root),
-            remedy="feilun new NAME --task classify --data PATH",
-        )
 
 
 class NothingLive(Missing):
@@ -87,60 +72,8 @@ class Answered(NamedTuple):
     reason: str | None
 
 
-class Project:
+class Project(Workspace):
     """The one object a user opens; see `Project.open`."""
-
-    def __init__(self, root: Path, settings: Settings) -> None:
-        self.root = root
-        self.settings = settings
-        self.folder = root / STATE
-
-    @classmethod
-    def open(cls, root: Path | str = ".") -> Project:
-        """The project in the folder `root`; raises `ProjectNotFound`, `ConfigError`."""
-        folder = Path(root).expanduser().resolve()
-        path = folder / config.FILE
-        if not path.is_file():
-            raise ProjectNotFound(folder)
-        try:
-            settings = config.read(path, Settings)
-        except OSError as error:
-            raise disk_error(error, path) or error from error
-        return cls(folder, settings)
-
-    def close(self) -> None:
-        """Closes what was opened; nothing is lost without it."""
-        for name in ("events", "control"):
-            if name in self.__dict__:
-                self.__dict__.pop(name).close()
-
-    def __enter__(self) -> Project:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
-
-    # Stores, opened on first use
-
-    @cached_property
-    def blobs(self) -> Blobs:
-        """Stored files by digest."""
-        return Blobs(self.folder / "blobs")
-
-    @cached_property
-    def control(self) -> Control:
-        """Turns, artifacts, aliases."""
-        return Control(self.folder / "control.db")
-
-    @cached_property
-    def events(self) -> EventLog:
-        """Predictions and feedback."""
-        return EventLog(self.folder / "events.db")
-
-    @cached_property
-    def keys(self) -> Keyring:
-        """API keys."""
-        return Keyring(self.control, self.folder / "pepper")
 
     # The wheel
 
@@ -166,18 +99,6 @@ class Project:
             self.blobs.get(digest)
         stored = self.control.put(artifact, stage="import", inputs={}, cost=Cost(), code="")
         return stored.artifact
-
-    def model(self, ref: Ref) -> Model:
-        """The model that `ref` names."""
-        found = self.control.get(ref).artifact
-        assert isinstance(found, Model)
-        return found
-
-    def dataset_of(self, model: Model) -> Dataset:
-        """The dataset the model was trained on."""
-        found = self.control.get(Ref("dataset", model.parents[0])).artifact
-        assert isinstance(found, Dataset)
-        return found
 
     def dropped(self, ref: str = "dataset/latest", reason: str | None = None) -> pl.DataFrame:
         """The records that preparing dropped, with `step` and `reason`; of one reason or all."""
@@ -223,10 +144,6 @@ class Project:
         return release
 
     # Predictions and feedback
-
-    def blobs_of(self, model: Model) -> Path:
-        """A folder with the model's files, each checked; raises `DamagedBlob`."""
-        return self.blobs.unpack(model.files, self.folder / "models" / model.short)
 
     def predictor(self, model: Model) -> Predictor:
         """The model, loaded; kept while it is asked for again."""
@@ -309,9 +226,16 @@ class Project:
         )
 
     def _repr_html_(self) -> str:
-        from feilun.wheel.notebook import project_html
-
-        return project_html(self)
+        release = self.release
+        live = _("nothing live yet")
+        if release is not None:
+            live = _("live: {architecture} {digest} since {since}").format(
+                architecture=release.model.architecture,
+                digest=release.model.short,
+                since=release.since[:19],
+            )
+        rows = (turn.row() for turn in self.turns(10))
+        return turns_html(rows, self.settings.project.name, live)
 
 
 def reason_text(row: AliasRow) -> str:

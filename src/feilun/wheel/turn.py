@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from feilun.core.artifacts import Dataset, Model, Records, Report, Verdict
 from feilun.core.errors import FeilunError
@@ -16,10 +16,10 @@ from feilun.stages.prepare import PrepareGiven
 from feilun.stages.release import GateGiven
 from feilun.store.control import DONE, FAILED, OPEN, StepRow
 from feilun.store.disk import lock
+from feilun.wheel.describe import figure, status_name, verdict_word
+from feilun.wheel.notebook import turns_html
 from feilun.wheel.runner import Observer, Runner, Silent
-
-if TYPE_CHECKING:
-    from feilun.wheel.project import Project
+from feilun.wheel.workspace import Workspace
 
 LIVE = "live"
 MAKING = STAGES[: STAGES.index("release") + 1]
@@ -70,55 +70,65 @@ class Turn(NamedTuple):
             "error": self.error,
         }
 
+    def row(self) -> tuple[str, ...]:
+        """The turn in one line: number, architecture, accuracy, released, reason, seconds."""
+        verdict = self.verdict
+        return (
+            str(self.number),
+            self.model.architecture if self.model else "",
+            figure(self.report.metrics["accuracy"]) if self.report else "",
+            status_name(self.status) if verdict is None else verdict_word(verdict),
+            "; ".join(map(str, verdict.reasons)) if verdict else self.error or "",
+            f"{self.seconds:.1f}",
+        )
+
     def _repr_html_(self) -> str:
-        from feilun.wheel.notebook import turn_html
-
-        return turn_html(self)
+        return turns_html([self.row()])
 
 
-def revolve(project: Project, until: str, observer: Observer | None = None) -> Turn:
+def revolve(workspace: Workspace, until: str, observer: Observer | None = None) -> Turn:
     """Makes a turn, or goes on with the unfinished one, up to and including `until`."""
-    with lock(project.folder / "turn.lock", what=project.settings.project.name):
-        row = project.control.begin_turn(until, project.events.newest())
-        revolution = _Revolution(project, row.number, row.events_through, observer or Silent())
+    with lock(workspace.folder / "turn.lock", what=workspace.settings.project.name):
+        row = workspace.control.begin_turn(until, workspace.events.newest())
+        revolution = _Revolution(workspace, row.number, row.events_through, observer or Silent())
         try:
             verdict = revolution.go(until)
         except FeilunError as error:
-            project.control.end_turn(row.number, FAILED, error=error.message)
+            workspace.control.end_turn(row.number, FAILED, error=error.message)
             raise
-        project.control.end_turn(
+        workspace.control.end_turn(
             row.number,
             DONE if verdict else OPEN,
             verdict=verdict.model_dump_json() if verdict else None,
         )
-    return read_turn(project, row.number)
+    return read_turn(workspace, row.number)
 
 
 class _Revolution:
     """The path of one turn through the stages."""
 
     def __init__(
-        self, project: Project, number: int, events_through: int, observer: Observer
+        self, workspace: Workspace, number: int, events_through: int, observer: Observer
     ) -> None:
-        self.project = project
+        self.workspace = workspace
         self.number = number
         self.events_through = events_through
         self.runner = Runner(
-            project.control,
-            project.blobs,
-            project.root,
-            project.folder / "work",
-            project.settings.project.seed,
+            workspace.control,
+            workspace.blobs,
+            workspace.root,
+            workspace.folder / "work",
+            workspace.settings.project.seed,
             observer,
         )
-        before = project.control.alias_before(LIVE, number)
-        self.live = project.model(Ref("model", before.digest)) if before else None
+        before = workspace.control.alias_before(LIVE, number)
+        self.live = workspace.model(Ref("model", before.digest)) if before else None
 
     def go(self, until: str) -> Verdict | None:
         """The gate's verdict, or None when the turn was asked to stop before it."""
-        settings, make = self.project.settings, self.runner.make
+        settings, make = self.workspace.settings, self.runner.make
         # What users said since the last turn comes first: it is what makes this a wheel.
-        rows = self.project.events.feedback_through(self.events_through)
+        rows = self.workspace.events.feedback_through(self.events_through)
         feedback = None
         if rows and self.live is not None:
             given = FeedbackGiven(rows, self.live.labels)
@@ -138,7 +148,7 @@ class _Revolution:
             return None
         verdict = self.runner.judge(settings.release, GateGiven(report, dataset), self.number)
         if verdict.released:
-            self.project.control.move_alias(
+            self.workspace.control.move_alias(
                 LIVE,
                 model.digest,
                 expected=self.live.digest if self.live else None,
@@ -150,18 +160,18 @@ class _Revolution:
 
     def _frozen(self) -> str | None:
         """The test that the live model faced: until something is live, nothing is frozen."""
-        return self.project.dataset_of(self.live).files["test.parquet"] if self.live else None
+        return self.workspace.dataset_of(self.live).files["test.parquet"] if self.live else None
 
 
-def read_turn(project: Project, number: int) -> Turn:
+def read_turn(workspace: Workspace, number: int) -> Turn:
     """The turn as it stands in the store."""
-    row = project.control.turn(number)
-    steps = tuple(project.control.steps(number))
+    row = workspace.control.turn(number)
+    steps = tuple(workspace.control.steps(number))
     made = {step.stage: step.artifact for step in steps if step.artifact}
 
     def artifact(stage: str, kind: str) -> Any:
         digest = made.get(stage)
-        return project.control.get(Ref(kind, digest)).artifact if digest else None
+        return workspace.control.get(Ref(kind, digest)).artifact if digest else None
 
     return Turn(
         number,

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from feilun.core.batches import batches
 from feilun.core.errors import Busy
 from feilun.core.i18n import _
 from feilun.models import Predictor
@@ -98,18 +99,7 @@ class Engine:
         self._thread.join()
 
     def _work(self) -> None:
-        while (first := self._queue.get()) is not None:
-            batch, count = [first], len(first.texts)
-            while count < BATCH_TEXTS:
-                try:
-                    work = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if work is None:
-                    self._queue.put(None)
-                    break
-                batch.append(work)
-                count += len(work.texts)
+        for batch in batches(self._queue, BATCH_TEXTS, lambda work: len(work.texts)):
             self._answer(batch)
 
     def _answer(self, batch: list[_Work]) -> None:
