@@ -68,6 +68,7 @@ def show(
             ],
         )
     if isinstance(artifact, Model):
+        typer.echo(str(artifact.chosen_because or ""))
         typer.echo()
         print_table(
             [_("tried"), _("validation"), _("why not")],

@@ -103,6 +103,7 @@ class Model(Artifact):
     metric: str = "accuracy"
     validation: dict[str, float] = {}
     candidates: tuple[Candidate, ...] = ()
+    chosen_because: Message | None = None
 
 
 class Interval(NamedTuple):

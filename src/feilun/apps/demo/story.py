@@ -15,7 +15,7 @@ import polars as pl
 
 from feilun.apps.demo.reviews import all_reviews
 from feilun.apps.demo.server import Server
-from feilun.apps.demo.users import CLIENTS, LIE_SHARE, PRAISE_SHARE, Review, Usage, use_service
+from feilun.apps.demo.users import CLIENTS, LIE_SHARE, Review, Usage, use_service
 from feilun.core.errors import Conflict
 from feilun.core.i18n import _
 from feilun.economics.meter import peak_rss_mb
@@ -117,9 +117,9 @@ def tell(folder: Path, stage: Stage, *, budget_seconds: float = 30.0) -> Ended:
         )
         stage.say(
             _(
-                "   The users are simulated: {clients} at a time; they correct wrong answers, "
-                "praise {praise:.0%} of the right ones, and {lies:.0%} of them lie."
-            ).format(clients=CLIENTS, praise=PRAISE_SHARE, lies=LIE_SHARE)
+                "   The users are simulated, {clients} at a time: they correct wrong answers, "
+                "confirm right ones, and {lies:.0%} of what they say is a lie."
+            ).format(clients=CLIENTS, lies=LIE_SHARE)
         )
         usage = use_service(server.address, server.key, stream, SEED, lambda _done: None)
         _tell_usage(usage, stage)

@@ -1,8 +1,8 @@
 """Simulated users: they send reviews over HTTP and say what they think of the answers.
 
 They are programs, and the screen says so. A user who gets a wrong answer corrects it; one who
-gets a right answer says so half of the time. One in twenty lies: a right answer is «corrected»
-to the other label, a wrong one is praised.
+gets a right answer says so. One in twenty lies: a right answer is «corrected» to the other label,
+a wrong one is praised.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import NamedTuple
 import httpx
 
 LIE_SHARE = 0.05
-PRAISE_SHARE = 0.5
 CLIENTS = 8
 
 
@@ -41,7 +40,6 @@ class _User(NamedTuple):
     number: int
     review: Review
     lies: bool
-    praises: bool
 
 
 def use_service(
@@ -51,8 +49,7 @@ def use_service(
     random_ = random.Random(seed)  # noqa: S311  # a simulation, not a secret
     waiting: queue.Queue[_User] = queue.Queue()
     for number, review in enumerate(reviews):
-        lies, praises = random_.random() < LIE_SHARE, random_.random() < PRAISE_SHARE
-        waiting.put(_User(number, review, lies, praises))
+        waiting.put(_User(number, review, random_.random() < LIE_SHARE))
     usage: list[Usage] = []
     threads = [
         threading.Thread(
@@ -91,31 +88,27 @@ def _client(
             if answer.status_code != 200:
                 errors += 1
                 continue
-            said = _opinion(user, answer.json()["results"][0]["label"])
-            if said is not None:
-                result = answer.json()["results"][0]
-                content = {
-                    "prediction_id": result["id"],
-                    **said,
-                    "source": f"user-{user.number}",
-                    "idempotency_key": f"demo-{result['id']}",
-                }
-                sent = http.post("/v1/feedback", json=content)
-                errors += sent.status_code != 200
-                feedback += sent.status_code == 200
-                lies += user.lies
+            result = answer.json()["results"][0]
+            content = {
+                "prediction_id": result["id"],
+                **_opinion(user, result["label"]),
+                "source": f"user-{user.number}",
+                "idempotency_key": f"demo-{result['id']}",
+            }
+            sent = http.post("/v1/feedback", json=content)
+            errors += sent.status_code != 200
+            feedback += sent.status_code == 200
+            lies += user.lies
             progress(1)
     return Usage(latencies, errors, feedback, lies)
 
 
-def _opinion(user: _User, answered: str | None) -> dict[str, object] | None:
+def _opinion(user: _User, answered: str | None) -> dict[str, object]:
     truth = user.review.label
     right = answered == truth
     if user.lies and right:
         other = next(label for label in ("正面", "负面") if label != truth)
         return {"kind": "correction", "value": other}
-    if right:
-        return {"kind": "rating", "value": True} if user.praises else None
-    if user.lies:
+    if right or user.lies:
         return {"kind": "rating", "value": True}
     return {"kind": "correction", "value": truth}

@@ -24,7 +24,9 @@ from feilun.core.stage import Stage
 from feilun.models import Architecture, Auto, Family, load
 from feilun.store.disk import write_file
 from feilun.tasks import Classify
-from feilun.tasks.metrics import METRICS, confusion
+from feilun.tasks.metrics import METRICS, confusion, gain
+
+CHOICE_CONFIDENCE = 0.9
 
 
 class NotInstalled(Invalid):
@@ -47,6 +49,15 @@ class Planned(NamedTuple):
     left_out: Message | None
 
 
+class Tried(NamedTuple):
+    """A candidate with its folder and its answers on the validation split (none: left out)."""
+
+    candidate: Candidate
+    family: Family
+    folder: Path
+    predicted: list[str | None]
+
+
 class Train(Stage[Dataset, Model]):
     """The best of the candidates on the validation split."""
 
@@ -66,41 +77,73 @@ class Train(Stage[Dataset, Model]):
             name: pl.read_parquet(run.file(given.files[f"{name}.parquet"]))
             for name in ("train", "validation")
         }
-        tried: list[tuple[Candidate, Path]] = []
-        for number, plan in enumerate(self._plan(frames["train"], run)):
-            settings = plan.family.model_dump(mode="json")
-            candidate = Candidate(
-                architecture=plan.family.use, settings=settings, left_out=plan.left_out
-            )
-            inner = run.within(f"{number}-{plan.family.use}")
-            if plan.left_out is None:
-                score = self._fit(plan.family, frames, given.labels, inner)
-                candidate = candidate.model_copy(update={"score": score})
-                run.say(
-                    _("{architecture}: validation {metric} {score:.3f}").format(
-                        architecture=plan.family.use, metric=self.metric, score=score
-                    )
-                )
-            else:
-                run.say(f"{plan.family.use}: {plan.left_out}")
-            tried.append((candidate, inner.folder / "model"))
-        # max() keeps the first of equals, and the cheapest is first.
-        best, folder = max(
-            (pair for pair in tried if pair[0].score is not None),
-            key=lambda pair: pair[0].score or 0.0,
-        )
+        tried = [
+            self._try(plan, frames, given.labels, run.within(f"{number}-{plan.family.use}"))
+            for number, plan in enumerate(self._plan(frames["train"], run))
+        ]
+        best, why = self._choose(tried, frames["validation"]["label"].to_list(), run.seed)
+        run.say(str(why))
+        folder = best.folder
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         return Model(
             files={str(path.relative_to(folder)): run.keep(path) for path in files},
             parents=(given.digest,),
-            made_by=self.model_copy(update={"model": _family(best)}).model_dump(mode="json"),
+            made_by=self.model_copy(update={"model": best.family}).model_dump(mode="json"),
             task=Classify.use,
-            architecture=best.architecture,
+            architecture=best.family.use,
             labels=given.labels,
             metric=self.metric,
-            validation={self.metric: best.score or 0.0},
-            candidates=tuple(candidate for candidate, _folder in tried),
+            validation={self.metric: best.candidate.score or 0.0},
+            candidates=tuple(one.candidate for one in tried),
+            chosen_because=why,
         )
+
+    def _try(
+        self, plan: Planned, frames: dict[str, pl.DataFrame], labels: tuple[str, ...], run: Run
+    ) -> Tried:
+        settings = plan.family.model_dump(mode="json")
+        candidate = Candidate(
+            architecture=plan.family.use, settings=settings, left_out=plan.left_out
+        )
+        if plan.left_out is not None:
+            run.say(f"{plan.family.use}: {plan.left_out}")
+            return Tried(candidate, plan.family, run.folder, [])
+        predicted = self._fit(plan.family, frames, labels, run)
+        counts = confusion(frames["validation"]["label"].to_list(), predicted, labels)
+        score = float(METRICS[self.metric](counts))
+        run.say(
+            _("{architecture}: validation {metric} {score:.3f}").format(
+                architecture=plan.family.use, metric=self.metric, score=score
+            )
+        )
+        candidate = candidate.model_copy(update={"score": score})
+        return Tried(candidate, plan.family, run.folder / "model", predicted)
+
+    def _choose(self, tried: list[Tried], truth: list[str], seed: int) -> tuple[Tried, Message]:
+        """The cheapest, unless a dearer one is better beyond chance: a validation split is small,
+        and a family that stops early has seen it."""
+        best, *others = [one for one in tried if one.candidate.score is not None]
+        template = N_("chosen: the cheapest; nothing else tried is better beyond chance")
+        why = Message(template=template if others else N_("chosen: the only one trained"))
+        for other in others:
+            lead = gain(
+                truth,
+                other.predicted,
+                best.predicted,
+                metric=self.metric,
+                against=best.family.use,
+                seed=seed,
+                confidence=CHOICE_CONFIDENCE,
+            )
+            if lead.low > 0:
+                best = other
+                template = N_(
+                    "chosen: {architecture} is better than {against} on the validation split, "
+                    "{metric} {delta:+.3f} [{low:+.3f}, {high:+.3f}]"
+                )
+                values = {"architecture": other.family.use, **lead.model_dump()}
+                why = Message(template=template, values=values)
+        return best, why
 
     def _plan(self, train: pl.DataFrame, run: Run) -> list[Planned]:
         """The plan written down by a killed predecessor, or a new one, written down."""
@@ -159,28 +202,20 @@ class Train(Stage[Dataset, Model]):
 
     def _fit(
         self, family: Family, frames: dict[str, pl.DataFrame], labels: tuple[str, ...], run: Run
-    ) -> float:
-        """The validation score of the trained family; trained already if its score is there."""
-        done = run.folder / "score.json"
-        if done.exists():
-            return float(json.loads(done.read_bytes()))
-        folder = run.folder / "model"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        family.fit(frames["train"], frames["validation"], labels, folder, run)
-        validation = frames["validation"]
-        texts = validation["text"].to_list()
-        answers = Classify().predictions(texts, labels, load(folder).scores(texts))
-        predicted = [answer.label for answer in answers]
-        score = float(
-            METRICS[self.metric](confusion(validation["label"].to_list(), predicted, labels))
-        )
-        write_file(done, json.dumps(score).encode())
-        return score
-
-
-def _family(candidate: Candidate) -> Family:
-    return _family_from(dict(candidate.settings))
+    ) -> list[str | None]:
+        """The trained family's answers on the validation split; it is trained already if they
+        are there."""
+        done = run.folder / "validation.json"
+        if not done.exists():
+            folder = run.folder / "model"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            family.fit(frames["train"], frames["validation"], labels, folder, run)
+            texts = frames["validation"]["text"].to_list()
+            answers = Classify().predictions(texts, labels, load(folder).scores(texts))
+            write_file(done, json.dumps([answer.label for answer in answers]).encode())
+        predicted: list[str | None] = json.loads(done.read_bytes())
+        return predicted
 
 
 def _family_from(settings: dict[str, object]) -> Family:
