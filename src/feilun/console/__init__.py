@@ -1,0 +1,1 @@
+"""Server-rendered pages; no front-end build step, no script."""

@@ -1,0 +1,1 @@
+"""The HTTP process: policy, routes, metrics; mounts the console."""

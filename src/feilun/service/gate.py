@@ -1,0 +1,226 @@
+"""The gate that every request passes: language, host, policy, origin, key, body; then the app.
+
+It is plain ASGI, in one piece, because the order matters: nothing of a request's body is read
+before its sender may send it, and whatever goes wrong, in here or behind, becomes an answer in
+one place.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from feilun.console import pages
+from feilun.console.session import Sessions
+from feilun.core.errors import FeilunError
+from feilun.core.i18n import LANGUAGES, accepted, speak
+from feilun.service import bodies, errors, policy
+from feilun.service.answering import Service
+from feilun.service.errors import WrongHost, WrongOrigin
+from feilun.service.policy import Need, Rule
+from feilun.team import Scope as KeyScope
+
+LANGUAGE_COOKIE = "feilun_lang"
+SAFE = frozenset({"GET", "HEAD"})
+SECURITY_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    # With no-referrer, browsers send `Origin: null` with our own forms, which then could not be
+    # told from a stranger's.
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_ANY = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # compared with, not bound to
+
+
+class Gate:
+    """The outermost ASGI middleware; `host` is the address that the server is bound to."""
+
+    def __init__(self, app: ASGIApp, service: Service, sessions: Sessions, host: str) -> None:
+        self._app = app
+        self._service = service
+        self._sessions = sessions
+        self._hosts = _LOOPBACK | {host.lower()}
+        self._any_address = host in _ANY
+        if self._any_address:
+            self._hosts |= {socket.gethostname().lower()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        headers = Headers(scope=scope)
+        cookies = _cookies(headers.get("cookie", ""))
+        wish = _wish(scope)
+        language = (
+            wish or cookies.get(LANGUAGE_COOKIE) or accepted(headers.get("accept-language", ""))
+        )
+        sender = _Sender(send, remember=wish)
+        code = ""
+        with speak(language if language in LANGUAGES else None):
+            try:
+                await self._pass(scope, receive, sender, headers, cookies)
+            except Exception as error:
+                problem = errors.ours(error)
+                code = problem.code
+                if not sender.status:
+                    await _refusal(problem, scope)(scope, receive, sender)
+        path, method = scope["path"], scope["method"]
+        route = path if policy.declared(path) else "other"
+        known = method if method in {"GET", "HEAD", "POST"} else "other"
+        self._service.metrics.answered(route, known, sender.status, time.perf_counter() - started)
+        if sender.status >= 400 and route.startswith("/v1/"):
+            self._service.failures.note(route, sender.status, code)
+
+    async def _pass(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: _Sender,
+        headers: Headers,
+        cookies: dict[str, str],
+    ) -> None:
+        method = scope["method"]
+        rule: Rule | None = None
+        body = None
+        try:
+            self._check_host(headers)
+            rule = policy.rule_for(method, scope["path"])
+            if method not in SAFE:
+                _check_origin(headers)
+            state = scope.setdefault("state", {})
+            if isinstance(rule.need, KeyScope):
+                authorization = headers.get("authorization", "")
+                state["key"] = await self._service.access.check(authorization, rule.need)
+            elif rule.need is Need.SESSION:
+                state["session"] = await self._sessions.check(cookies)
+                if state["session"] is None:
+                    await RedirectResponse("/console/sign-in", 303)(scope, receive, send)
+                    return
+            if rule.body is not None:
+                limit = self._service.project.settings.serve.max_body_bytes
+                bodies.check_type(headers.get("content-type", ""), rule.body)
+                bodies.check_length(headers.get("content-length"), limit)
+                body = await bodies.read(receive, limit)
+        except FeilunError:
+            send.close = await self._unread(receive, headers)
+            raise
+        inner = {**scope, "method": "GET"} if method == "HEAD" else scope
+        await self._app(inner, receive if body is None else bodies.replay(body, receive), send)
+
+    async def _unread(self, receive: Receive, headers: Headers) -> bool:
+        """Whether a refused request's body is still on its way, so that the connection cannot
+        be used again."""
+        sends = headers.get("transfer-encoding") or headers.get("content-length", "0") != "0"
+        if not sends:
+            return False
+        if "100-continue" in headers.get("expect", "").lower():
+            return True
+        limit = self._service.project.settings.serve.max_body_bytes
+        return not await bodies.discard(receive, limit)
+
+    def _check_host(self, headers: Headers) -> None:
+        given = headers.get("host", "")
+        name = _host_name(given)
+        if name in self._hosts or (self._any_address and _is_address(name)):
+            return
+        # A name in the Host header that is not ours means DNS rebinding: a page made the
+        # browser believe that its own name leads here. An address cannot be rebound.
+        raise WrongHost(given)
+
+
+class _Sender:
+    """`send`, with the security headers and the status remembered."""
+
+    def __init__(self, send: Send, remember: str | None) -> None:
+        self._send = send
+        self._remember = remember
+        self.status = 0
+        self.close = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+            if self._remember is not None:
+                headers.append(
+                    "set-cookie",
+                    f"{LANGUAGE_COOKIE}={self._remember}; Path=/; Max-Age=31536000; SameSite=Lax",
+                )
+            if self.close:
+                headers["connection"] = "close"
+        await self._send(message)
+
+
+def _refusal(problem: FeilunError, scope: Scope) -> Response:
+    """The problem as a page where people look, as JSON everywhere else."""
+    rule = policy.TABLE.get((scope["method"], scope["path"]))
+    wants_page = "text/html" in Headers(scope=scope).get("accept", "")
+    if rule.page if rule is not None else wants_page:
+        return pages.problem(
+            problem, errors.status_of(problem), errors.headers_of(problem), scope["path"]
+        )
+    return errors.answer(problem)
+
+
+def _check_origin(headers: Headers) -> None:
+    """Passes what no page sent, or a page of ours; raises `WrongOrigin`."""
+    site = headers.get("sec-fetch-site")
+    if site is not None and site not in {"same-origin", "none"}:
+        raise WrongOrigin(headers.get("origin", site))
+    origin = headers.get("origin")
+    if origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower():
+        raise WrongOrigin(origin)
+
+
+def _host_name(host: str) -> str:
+    """The name or address in a Host header, without port and brackets."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower().removesuffix(".")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _wish(scope: Scope) -> str | None:
+    """The language that `?lang=` asks for."""
+    query = scope["query_string"]
+    if b"lang=" not in query or len(query) > 1000:
+        return None
+    wished = parse_qs(query.decode("latin-1"), max_num_fields=20).get("lang", [""])[-1]
+    return wished if wished in LANGUAGES else None
+
+
+def _cookies(header: str) -> dict[str, str]:
+    if not header:
+        return {}
+    try:
+        return {name: morsel.value for name, morsel in SimpleCookie(header).items()}
+    except CookieError:
+        return {}

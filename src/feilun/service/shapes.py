@@ -1,0 +1,227 @@
+"""What requests and answers look like; the OpenAPI document is made from these."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from feilun.core.i18n import N_
+
+MAX_FIELDS = 32
+_LARGEST = 1e15
+_REPLACEMENT = "\ufffd"
+
+
+def _whole(value: Any) -> Any:
+    """Text without lone surrogates: JSON can spell them, UTF-8 cannot, so they would fail later."""
+    if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in _suspects(value)):
+        return "".join(_REPLACEMENT if "\ud800" <= char <= "\udfff" else char for char in value)
+    return value
+
+
+def _suspects(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value
+    return ""
+
+
+def _as_list(value: Any) -> Any:
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list):
+        raise PydanticCustomError("text_or_texts", "must be a text or a list of texts")
+    return value
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, str | bool):
+        return _whole(value)
+    if isinstance(value, int | float) and math.isfinite(_float(value)) and abs(value) <= _LARGEST:
+        return value
+    raise PydanticCustomError("feedback_value", "must be text, true, false or a finite number")
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+Text = Annotated[str, BeforeValidator(_whole)]
+
+
+class Asked(BaseModel):
+    """A request's body: unknown fields are refused, so that a misspelt one is not ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few(cls, value: Any) -> Any:
+        # Each unknown field makes an error object: a hostile body could hold 400 000 of them.
+        if isinstance(value, dict) and len(value) > MAX_FIELDS:
+            raise PydanticCustomError("too_many_fields", "too many fields", {"limit": MAX_FIELDS})
+        return value
+
+
+class ClassifyRequest(Asked):
+    """One text, or several."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"input": "物流很快，包装也好"}, {"input": ["好", "bad"]}]}
+    )
+
+    input: Annotated[
+        list[Text],
+        FailFast(),
+        Field(min_length=1),
+        BeforeValidator(_as_list),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "string"},
+                    {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                ],
+                "description": N_(
+                    "A text, or a list of them; [serve] limits how many and how long."
+                ),
+            }
+        ),
+    ]
+
+
+class Result(BaseModel):
+    """The answer to one input; `label` is null when there is nothing to judge by, and `reason`
+    then says why (`empty`, `unknown`)."""
+
+    id: str = Field(
+        description=N_("what feedback refers to"), examples=["p_01a200d5f685b3e20c7b877"]
+    )
+    label: str | None = Field(examples=["正面"])
+    score: float = Field(ge=0, le=1, description=N_("the probability of `label`"), examples=[0.93])
+    scores: dict[str, float] = Field(examples=[{"正面": 0.93, "负面": 0.07}])
+    reason: Literal["empty", "unknown"] | None = None
+
+
+class ClassifyAnswer(BaseModel):
+    """One result per input, in their order; every one is stored before this is sent."""
+
+    id: str = Field(description=N_("this request"), examples=["r_01a200d5f685b9b78d809ab"])
+    model: str = Field(
+        description=N_("the digest of the model that answered"), examples=["sha256:8f9…"]
+    )
+    results: list[Result]
+
+
+class FeedbackRequest(Asked):
+    """What somebody says of one prediction."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "prediction_id": "p_01a200d5f685b3e20c7b877",
+                    "kind": "correction",
+                    "value": "负面",
+                    "source": "reviewer-3",
+                    "idempotency_key": "ticket-1042",
+                }
+            ]
+        }
+    )
+
+    prediction_id: Annotated[Text, Field(min_length=1, max_length=80)]
+    kind: Literal["rating", "correction", "outcome", "comment"] = Field(
+        description=N_(
+            "rating: 0 to 1, true or false; correction: the true label; "
+            "outcome: what came of it; comment: free text"
+        )
+    )
+    value: Annotated[
+        Any,
+        BeforeValidator(_value),
+        WithJsonSchema(
+            {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]},
+        ),
+    ]
+    source: Annotated[Text, Field(max_length=200)] = Field(
+        "", description=N_("who says so; the key's name when left out")
+    )
+    idempotency_key: Annotated[Text, Field(min_length=1, max_length=200)] | None = Field(
+        None, description=N_("the same key with the same feedback is recorded once")
+    )
+
+
+class FeedbackAnswer(BaseModel):
+    """The feedback's id; it is stored before this is sent."""
+
+    id: str = Field(examples=["fb_01a200d5f685b3e20c7b877"])
+
+
+class Figure(BaseModel):
+    """A metric with the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ModelEntry(BaseModel):
+    """One model of the project."""
+
+    id: str = Field(description=N_("its digest"), examples=["sha256:8f9…"])
+    object: Literal["model"] = "model"
+    created: int = Field(description=N_("seconds since 1970"), examples=[1795310132])
+    number: int
+    architecture: str = Field(examples=["ngram"])
+    live: bool = Field(description=N_("whether it is what is released"))
+    metrics: dict[str, Figure] = Field(description=N_("on the frozen test"))
+
+
+class ModelList(BaseModel):
+    """The newest models, newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelEntry]
+
+
+class State(BaseModel):
+    """A word on how the process is."""
+
+    status: Literal["ok", "ready"]
+
+
+class FieldProblem(BaseModel):
+    """One field that cannot be used."""
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """What went wrong; `code` is stable, the rest is for people."""
+
+    code: str = Field(examples=["prediction_not_found"])
+    message: str
+    remedy: str | None
+    fields: list[FieldProblem] | None = None
+
+
+class ErrorAnswer(BaseModel):
+    """The one shape of every error."""
+
+    error: Problem

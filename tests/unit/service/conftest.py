@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+from starlette.testclient import TestClient
+
+from feilun.service.answering import Service
+from feilun.service.app import create_app
+from feilun.team import Scope
+from feilun.wheel.project import Project
+
+
+class Running(NamedTuple):
+    """An app with its live model loaded, a client with a key that may do everything, and the
+    parts behind it."""
+
+    client: TestClient
+    service: Service
+    project: Project
+    key: str
+
+
+@pytest.fixture
+def running(trained_project: Project) -> Iterator[Running]:
+    key = trained_project.keys.add("test")
+    app = create_app(trained_project)
+    with TestClient(app, base_url="http://127.0.0.1:8000", follow_redirects=False) as client:
+        client.headers["authorization"] = f"Bearer {key}"
+        yield Running(client, app.state.service, trained_project, key)
+
+
+@pytest.fixture
+def predict_only(running: Running) -> str:
+    return running.project.keys.add("predict", frozenset({Scope.PREDICT}))
