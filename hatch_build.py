@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent / "src" / "feilun"
 SUFFIX = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
 
 
-def compile_kernels() -> None:
+def compile_kernels(*, always: bool = True) -> None:
     """One shared library beside each `kernels.c`, loaded through ctypes: no Python ABI in it.
 
     `-ffp-contract=off` keeps the arithmetic the same on every machine; no `-march=native`, so
@@ -25,8 +25,14 @@ def compile_kernels() -> None:
     compiler = shlex.split(os.environ.get("CC", "cc"))
     for source in PACKAGE.rglob("*.c"):
         target = source.with_suffix(SUFFIX)
+        if not always and _is_newer(target, source):
+            continue
         flags = ["-O3", "-std=c99", "-fPIC", "-shared", "-ffp-contract=off", "-Wall", "-Wextra"]
         subprocess.run([*compiler, *flags, "-o", str(target), str(source), "-lm"], check=True)
+
+
+def _is_newer(target: Path, source: Path) -> bool:
+    return target.exists() and target.stat().st_mtime >= source.stat().st_mtime
 
 
 def compile_messages() -> None:
@@ -54,5 +60,5 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
 
 if __name__ == "__main__":
-    compile_kernels()
+    compile_kernels(always=False)
     compile_messages()

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
+from feilun.cli.app import App
 from feilun.core.i18n import _
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Adds the command."""
     app.command("demo", help=_("See the wheel turn on real reviews (a few minutes)."))(demo)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from feilun.cli.app import App
 from feilun.cli.options import HERE, AsJson, ProjectFolder
 from feilun.core.i18n import _
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Adds the command."""
     app.command("doctor", help=_("Check the installation, the project and every stored byte."))(
         doctor

@@ -7,15 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
+from feilun.cli.app import App
 from feilun.cli.options import HERE, AsJson, ProjectFolder, open_project
 from feilun.core.i18n import _
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Adds the group."""
-    group = typer.Typer(
-        help=_("Feedback on predictions: add, import, export."), no_args_is_help=True
-    )
+    group = App(help=_("Feedback on predictions: add, import, export."), no_args_is_help=True)
     group.command("add", help=_("Add feedback to one prediction."))(add)
     group.command("import", help=_("Import feedback from a table."))(import_table)
     group.command("export", help=_("Export all feedback, joined to its predictions."))(export)

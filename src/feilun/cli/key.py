@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from feilun.cli.app import App
 from feilun.cli.options import HERE, AsJson, ProjectFolder, open_project
 from feilun.core.errors import Invalid
 from feilun.core.i18n import _
@@ -23,9 +24,9 @@ class UnknownScope(Invalid):
         )
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Adds the group."""
-    group = typer.Typer(help=_("API keys: add, list, revoke."), no_args_is_help=True)
+    group = App(help=_("API keys: add, list, revoke."), no_args_is_help=True)
     group.command("add", help=_("Make a key; it is shown once."))(add)
     group.command("list", help=_("List the keys."))(list_keys)
     group.command("revoke", help=_("Make a key useless from now on."))(revoke)

@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from feilun.cli.app import App
 from feilun.core.errors import FeilunError, disk_error
 from feilun.core.i18n import LOCALE_FOLDER, _, language
 
@@ -44,7 +45,7 @@ from feilun.cli import (  # noqa: E402
     turn,
 )
 
-app = typer.Typer(
+app = App(
     name="feilun",
     help=_("From the records a team has to a model it owns, and round again."),
     no_args_is_help=True,

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from feilun.cli.app import App
 from feilun.cli.options import HERE, AsJson, ProjectFolder, open_project
 from feilun.core.i18n import _
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Adds the command."""
     app.command("monitor", help=_("Show requests, latency, errors and label shares."))(monitor)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from feilun.cli.app import App
 from feilun.cli.options import HERE
 from feilun.core.errors import Invalid, nearest
 from feilun.core.i18n import _
@@ -22,7 +23,7 @@ class UnknownTask(Invalid):
         )
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Adds the command."""
     app.command("new", help=_("Make a project: a folder with a feilun.toml."))(new)
 

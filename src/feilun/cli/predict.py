@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from feilun.cli.app import App
 from feilun.cli.options import HERE, AsJson, ProjectFolder, open_project
 from feilun.core.i18n import _
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from feilun.wheel.project import Answered
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Adds the command."""
     app.command("predict", help=_("Predict with what is live: texts, or a file."))(predict)
 

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from feilun.cli.app import App
 from feilun.cli.options import HERE, ProjectFolder, open_project
 from feilun.core.i18n import _
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Adds the command."""
     app.command("serve", help=_("Serve what is live over HTTP, with the console."))(serve)
 

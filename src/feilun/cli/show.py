@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from feilun.cli.app import App
 from feilun.cli.options import HERE, AsJson, ProjectFolder, open_project
 from feilun.core.i18n import _
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Adds the command."""
     app.command("show", help=_("Show an artifact: model/live, dataset/3, report/latest …"))(show)
 
@@ -23,7 +24,7 @@ def show(
     """Prints what it is, how it was made and what it cost."""
     from feilun.cli.output import local_time, print_json, print_table
     from feilun.core.artifacts import Model, Report
-    from feilun.wheel.describe import describe, figure
+    from feilun.wheel.describe import describe, figure, metric_name
 
     with open_project(project) as opened:
         stored = opened.stored(ref)
@@ -57,7 +58,7 @@ def show(
         typer.echo()
         print_table(
             [_("figure"), _("value and interval")],
-            [[name, figure(value)] for name, value in artifact.metrics.items()],
+            [[metric_name(name), figure(value)] for name, value in artifact.metrics.items()],
         )
         typer.echo()
         print_table(

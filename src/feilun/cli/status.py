@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from feilun.cli.app import App
 from feilun.cli.options import HERE, AsJson, ProjectFolder, open_project
 from feilun.core.i18n import _
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Adds the command."""
     app.command("status", help=_("Show the turns so far and what is live."))(status)
 

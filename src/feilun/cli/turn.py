@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from feilun.cli.app import App
 from feilun.cli.options import HERE, AsJson, ProjectFolder, open_project
 from feilun.core.errors import Invalid, nearest
 from feilun.core.i18n import N_, _
@@ -36,7 +37,7 @@ class UnknownStage(Invalid):
         )
 
 
-def register(app: typer.Typer) -> None:
+def register(app: App) -> None:
     """Adds `turn` and its stages."""
     app.command("turn", help=_("Make one revolution: collect → release."))(turn)
     app.command("collect", help=_(_HELP["collect"]))(collect)

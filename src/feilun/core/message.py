@@ -19,6 +19,9 @@ class Message(BaseModel):
 
     template: str
     values: dict[str, JsonValue] = {}
+    terms: tuple[str, ...] = ()
+    """The names of the values that are words of ours, to be translated too."""
 
     def __str__(self) -> str:
-        return _(self.template).format(**self.values)
+        terms = {name: _(str(self.values[name])) for name in self.terms}
+        return _(self.template).format(**{**self.values, **terms})

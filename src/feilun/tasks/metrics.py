@@ -14,14 +14,22 @@ from typing import NamedTuple
 import numpy as np
 
 from feilun.core.artifacts import Gain, Interval
+from feilun.core.i18n import N_
 
 RESAMPLES = 2000
 Counts = np.ndarray
 """Confusion counts `[..., truth, predicted]`; the last predicted column is «no answer»."""
 
+METRIC_NAMES = {
+    "accuracy": N_("accuracy"),
+    "macro_f1": N_("macro_f1"),
+    "calibration_error": N_("calibration_error"),
+}
+"""The metrics' names as messages, so that every language has its own."""
+
 
 class Evaluation(NamedTuple):
-    """`metrics` by name; `per_label[label]` has precision, recall, f1 and support."""
+    """`metrics` by name; `per_label[label]` has precision, recall and f1."""
 
     metrics: dict[str, Interval]
     per_label: dict[str, dict[str, Interval]]

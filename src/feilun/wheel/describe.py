@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from feilun.core.artifacts import Dataset, Interval, Model, Records, Report, Verdict
 from feilun.core.i18n import N_, _
+from feilun.tasks.metrics import METRIC_NAMES
 
 REASONS = {
     "duplicate": N_("duplicate"),
@@ -30,6 +31,11 @@ STATUSES = {
     "failed": N_("failed"),
     "done": N_("done"),
 }
+
+
+def metric_name(metric: str) -> str:
+    """The metric's name in the reader's language; a check's own name as it is."""
+    return _(METRIC_NAMES.get(metric, metric))
 
 
 def status_name(status: str) -> str:
@@ -70,12 +76,12 @@ def describe(made: object) -> str:
         score = next(iter(made.validation.values()), 0.0)
         tried = sum(candidate.score is not None for candidate in made.candidates)
         text = _("{architecture}, validation {metric} {score:.3f}").format(
-            architecture=made.architecture, metric=made.metric, score=score
+            architecture=made.architecture, metric=metric_name(made.metric), score=score
         )
         return text + (_(" (best of {count})").format(count=tried) if tried > 1 else "")
     if isinstance(made, Report):
         shown = ", ".join(
-            f"{name} {figure(made.metrics[name])}" for name in ("accuracy", "macro_f1")
+            f"{metric_name(name)} {figure(made.metrics[name])}" for name in ("accuracy", "macro_f1")
         )
         return _("{figures} on {count:,} test records").format(figures=shown, count=made.num_test)
     if isinstance(made, Verdict):

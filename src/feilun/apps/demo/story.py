@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from feilun.apps.demo.loopback import ensure_loopback
 from feilun.apps.demo.reviews import all_reviews
 from feilun.apps.demo.server import Server
 from feilun.apps.demo.users import CLIENTS, LIE_SHARE, Review, Usage, use_service
@@ -97,6 +98,7 @@ class Ended(NamedTuple):
 def tell(folder: Path, stage: Stage, *, budget_seconds: float = 30.0) -> Ended:
     """Plays the story in `folder` and writes `report.json` there; the service runs on."""
     started = time.perf_counter()
+    ensure_loopback()
     _clear(folder)
     stage.say(_("1. The archive: {count:,} review lines, as they are.").format(count=35_124))
     pool, prepared = _clean(folder, stage)

@@ -26,7 +26,7 @@ class Better(Rule):
             template = N_(
                 "better: {metric} {delta:+.3f} [{low:+.3f}, {high:+.3f}] against {against}"
             )
-        elif gain.high <= self.minimum_gain and gain.delta < 0:
+        elif gain.high < 0:
             template = N_(
                 "regression: {metric} {delta:+.3f} [{low:+.3f}, {high:+.3f}] against {against}"
             )
@@ -36,4 +36,6 @@ class Better(Rule):
                 "{against} does not exclude {minimum}"
             )
         values = gain.model_dump() | {"minimum": self.minimum_gain}
-        return Ruling(passed, Message(template=template, values=values))
+        return Ruling(
+            passed, Message(template=template, values=values, terms=("metric", "against"))
+        )

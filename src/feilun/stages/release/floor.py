@@ -23,7 +23,8 @@ class Floor(Rule):
         figure = case.report.metrics.get(self.metric)
         if figure is None:
             template = N_("the report has no figure named {metric}")
-            return Ruling(False, Message(template=template, values={"metric": self.metric}))
+            missing = Message(template=template, values={"metric": self.metric}, terms=("metric",))
+            return Ruling(False, missing)
         passed = figure.low >= self.minimum
         template = (
             N_("floor kept: {metric} is at least {low:.3f}, the limit is {minimum}")
@@ -31,4 +32,4 @@ class Floor(Rule):
             else N_("below the floor: {metric} may be as low as {low:.3f}, the limit is {minimum}")
         )
         values = {"metric": self.metric, "low": figure.low, "minimum": self.minimum}
-        return Ruling(passed, Message(template=template, values=values))
+        return Ruling(passed, Message(template=template, values=values, terms=("metric",)))

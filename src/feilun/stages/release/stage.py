@@ -17,7 +17,7 @@ from feilun.stages.release.better import Better
 from feilun.stages.release.rule import Case, Rule
 from feilun.tasks.metrics import gain
 
-LIVE, MAJORITY = "live", "majority"
+LIVE, MAJORITY = N_("live"), N_("majority")
 
 
 class GateGiven(NamedTuple):

@@ -24,7 +24,7 @@ from feilun.core.stage import Stage
 from feilun.models import Architecture, Auto, Family, load
 from feilun.store.disk import write_file
 from feilun.tasks import Classify
-from feilun.tasks.metrics import METRICS, confusion, gain
+from feilun.tasks.metrics import METRIC_NAMES, METRICS, confusion, gain
 
 CHOICE_CONFIDENCE = 0.9
 
@@ -113,7 +113,7 @@ class Train(Stage[Dataset, Model]):
         score = float(METRICS[self.metric](counts))
         run.say(
             _("{architecture}: validation {metric} {score:.3f}").format(
-                architecture=plan.family.use, metric=self.metric, score=score
+                architecture=plan.family.use, metric=_(METRIC_NAMES[self.metric]), score=score
             )
         )
         candidate = candidate.model_copy(update={"score": score})
@@ -142,7 +142,7 @@ class Train(Stage[Dataset, Model]):
                     "{metric} {delta:+.3f} [{low:+.3f}, {high:+.3f}]"
                 )
                 values = {"architecture": other.family.use, **lead.model_dump()}
-                why = Message(template=template, values=values)
+                why = Message(template=template, values=values, terms=("metric",))
         return best, why
 
     def _plan(self, train: pl.DataFrame, run: Run) -> list[Planned]:
