@@ -16,25 +16,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from markdown_blocks import ROOT, Block, blocks
+from markdown_blocks import ROOT, blocks
 
 PAGE = ROOT / "docs" / "extending.md"
 TITLED = [block for block in blocks(PAGE) if block.title]
 OURS = "src/feilun/"
-
-
-def is_console(block: Block) -> bool:
-    """Whether the block belongs to the section that changes Feilun itself."""
-    return block.title.startswith((OURS, "tests/unit/"))
-
-
-def patched(source: str, diff: str) -> str:
-    """`source` with the lines of the diff that begin with + put between those that do not."""
-    lines = diff.splitlines(keepends=True)
-    before = "".join(line[1:] for line in lines if line.startswith(" "))
-    assert before
-    assert source.count(before) == 1, f"not there, or more than once:\n{before}"
-    return source.replace(before, "".join(line[1:] for line in lines))
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +28,9 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the page's package, installed below `installed/`."""
     root = tmp_path_factory.mktemp("acme")
     for block in TITLED:
-        if not is_console(block):
-            path = root / block.title
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(block.text, encoding="utf-8")
+        path = root / block.title
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.text, encoding="utf-8")
     about = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     name, version = about["name"].replace("-", "_"), about["version"]
     info = root / "installed" / f"{name}-{version}.dist-info"
@@ -78,7 +63,13 @@ def run(package: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProces
 def test_each_part_has_one_file_one_test_and_one_line(package: Path) -> None:
     about = tomllib.loads((package / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = about["entry-points"]["feilun.parts"]
-    assert {name.partition(".")[0] for name in lines} == {"source", "step", "family", "check"}
+    assert {name.partition(".")[0] for name in lines} == {
+        "source",
+        "step",
+        "family",
+        "check",
+        "page",
+    }
     for target in lines.values():
         module = target.partition(":")[0].rpartition(".")[2]
         assert (package / "src" / "acme_feilun" / f"{module}.py").is_file()
@@ -87,7 +78,7 @@ def test_each_part_has_one_file_one_test_and_one_line(package: Path) -> None:
 
 def test_the_tests_of_the_page_pass(package: Path) -> None:
     done = run(package, "pytest", "-q", "-p", "no:cacheprovider", "tests", cwd=package)
-    assert "4 passed" in done.stdout, done.stdout
+    assert "5 passed" in done.stdout, done.stdout
 
 
 def test_the_tests_of_the_page_can_fail(package: Path, tmp_path: Path) -> None:
@@ -122,20 +113,21 @@ def test_the_family_keeps_the_contract_of_all_families(package: Path) -> None:
     assert "passed" in done.stdout, done.stdout
 
 
-def test_a_page_of_the_console(tmp_path: Path) -> None:
-    left_out = shutil.ignore_patterns("__pycache__", "test_*")
-    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=left_out)
-    (tmp_path / "tests").mkdir()
-    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path / "tests")
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for block in filter(is_console, TITLED):
-        path = tmp_path / block.title
-        if block.language == "diff":
-            changed = patched(path.read_text(encoding="utf-8"), block.text)
-            path.write_text(changed, encoding="utf-8")
-        else:
-            assert not path.exists()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(block.text, encoding="utf-8")
-    done = run(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "tests/unit", cwd=tmp_path)
-    assert "1 passed" in done.stdout, done.stdout
+def test_a_change_of_the_part_makes_its_stage_run_again(package: Path, tmp_path: Path) -> None:
+    changed = Path(shutil.copytree(package, tmp_path / "changed"))
+    project = changed / "project"
+    shutil.rmtree(project / ".feilun", ignore_errors=True)
+    (project / "tickets.txt").write_text(
+        "".join(f"__label__a 我要退款 {i}\n__label__b 快递到哪了 {i}\n" for i in range(20)), "utf-8"
+    )
+
+    def reused() -> bool:
+        command = ("feilun.cli.main", "prepare", "--json")
+        turn = json.loads(run(changed, *command, cwd=project).stdout)
+        return bool(turn["stages"]["prepare"]["reused"])
+
+    assert not reused()
+    assert reused()
+    step = changed / "src" / "acme_feilun" / "min_chars.py"
+    step.write_text(step.read_text("utf-8") + "\n# changed\n", encoding="utf-8")
+    assert not reused()

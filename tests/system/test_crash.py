@@ -21,8 +21,26 @@ import pytest
 from feilun.wheel.faults import POINTS, VARIABLE
 from feilun.wheel.project import Project
 
-GOOD = ["房间干净", "服务很好", "位置方便", "早餐丰富", "非常满意", "下次再来", "物超所值", "老板热情"]
-BAD = ["房间很脏", "服务太差", "位置偏僻", "早餐难吃", "非常失望", "再也不来", "不值这价", "态度恶劣"]
+GOOD = [
+    "房间干净",
+    "服务很好",
+    "位置方便",
+    "早餐丰富",
+    "非常满意",
+    "下次再来",
+    "物超所值",
+    "老板热情",
+]
+BAD = [
+    "房间很脏",
+    "服务太差",
+    "位置偏僻",
+    "早餐难吃",
+    "非常失望",
+    "再也不来",
+    "不值这价",
+    "态度恶劣",
+]
 STAGES = ("collect", "prepare", "train", "evaluate", "release")
 
 
@@ -50,7 +68,9 @@ model = {{ architecture = "{architecture}"{more} }}
     )
 
 
-def feilun(root: Path, *arguments: str, fault: str | None = None) -> subprocess.CompletedProcess[str]:
+def feilun(
+    root: Path, *arguments: str, fault: str | None = None
+) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "FEILUN_LANG": "en"}
     if fault is not None:
         environment[VARIABLE] = fault

@@ -94,4 +94,4 @@ def export(
 
     with open_project(project) as opened:
         count = export_feedback(opened, path)
-    typer.echo(_("{count:,} rows written to {path}").format(count=count, path=path))
+    typer.echo(_("rows written to {path}: {count:,}").format(count=count, path=path))

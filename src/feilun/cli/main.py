@@ -17,6 +17,9 @@ from feilun.cli.app import App
 from feilun.core.errors import FeilunError, disk_error
 from feilun.core.i18n import LOCALE_FOLDER, _, language
 
+STOPPED = 130
+"""The exit code after Ctrl-C, as shells have it."""
+
 
 def _speak_typer() -> None:
     """Typer takes its own words («Usage», «Options») from the default gettext domain; ours has
@@ -105,16 +108,23 @@ def main(arguments: list[str]) -> int:
             raise
         return _tell(clear, arguments)
     except KeyboardInterrupt:
-        typer.echo(_("Stopped; what was committed is safe."), err=True)
-        return 130
+        return _tell_stopped()
     except Exception as error:
         # Typer's own errors, known by their shape: its classes moved between versions.
         if not hasattr(error, "format_message"):
             if type(error).__name__ == "Abort":
-                return 130
+                return _tell_stopped()
             raise
         return _tell_usage(error)
+    if result == STOPPED:
+        # Newer versions of Typer turn Ctrl-C into this exit code.
+        return _tell_stopped()
     return result if isinstance(result, int) else 0
+
+
+def _tell_stopped() -> int:
+    typer.echo(_("Stopped; what was committed is safe."), err=True)
+    return STOPPED
 
 
 def _tell(error: FeilunError, arguments: list[str]) -> int:
@@ -131,13 +141,19 @@ def _tell(error: FeilunError, arguments: list[str]) -> int:
     return error.exit_code
 
 
+def _hint(error: Any) -> str:
+    """The option or argument that an error of Typer's is about."""
+    hint, parameter = getattr(error, "param_hint", None), getattr(error, "param", None)
+    if hint is None and parameter is not None:
+        # Older versions of Typer take the context too.
+        wanted = parameter.get_error_hint.__code__.co_argcount - 1
+        hint = parameter.get_error_hint(*[error.ctx][:wanted])
+    return ", ".join(hint) if isinstance(hint, (list, tuple)) else str(hint or "")
+
+
 def _tell_usage(error: Any) -> int:
     name = type(error).__name__
-    parameter = getattr(error, "param", None)
-    hint = getattr(error, "param_hint", None) or (
-        parameter.get_error_hint(error.ctx) if parameter is not None else ""
-    )
-    hint = ", ".join(hint) if isinstance(hint, (list, tuple)) else str(hint)
+    hint = _hint(error)
     if name == "NoSuchOption":
         guesses = ", ".join(getattr(error, "possibilities", None) or [])
         text = _("There is no option {name}.").format(name=error.option_name)

@@ -18,7 +18,7 @@ def register(app: App) -> None:
 
 def monitor(
     hours: Annotated[
-        float | None, typer.Option(min=0.01, help=_("How far back; else [monitor] window_hours."))
+        float | None, typer.Option(min=0.01, help=_("How far back; else monitor.window_hours."))
     ] = None,
     project: ProjectFolder = HERE,
     as_json: AsJson = False,

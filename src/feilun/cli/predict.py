@@ -52,7 +52,7 @@ def predict(
         answers = opened.predict(texts, log=log if log is not None else not is_file)
     if out is not None:
         write_table(_table(texts, answers), out)
-        typer.echo(_("{count:,} rows written to {path}").format(count=len(texts), path=out))
+        typer.echo(_("rows written to {path}: {count:,}").format(count=len(texts), path=out))
     elif as_json:
         from feilun.cli.output import print_json
 

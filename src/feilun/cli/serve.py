@@ -18,9 +18,9 @@ def register(app: App) -> None:
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help=_("Where to listen; else [serve] host."))] = None,
+    host: Annotated[str | None, typer.Option(help=_("Where to listen; else serve.host."))] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help=_("0: any free one; else [serve] port."))
+        int | None, typer.Option(min=0, max=65535, help=_("0: any free one; else serve.port."))
     ] = None,
     project: ProjectFolder = HERE,
 ) -> None:

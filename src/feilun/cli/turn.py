@@ -111,6 +111,7 @@ def prepare(
         return
     from feilun.cli.output import print_json, print_table
     from feilun.core.errors import shortened
+    from feilun.wheel.describe import reason_name
 
     with open_project(project) as opened:
         frame = opened.dropped(reason=None if dropped == "all" else dropped)
@@ -121,7 +122,13 @@ def prepare(
     print_table(
         [_("reason"), _("source"), _("row"), _("label"), _("text")],
         (
-            [r["reason"], r["source"], str(r["row"]), r["label"] or "", shortened(r["text"])]
+            [
+                reason_name(r["reason"]),
+                r["source"],
+                str(r["row"]),
+                r["label"] or "",
+                shortened(r["text"]),
+            ]
             for r in rows
         ),
     )

@@ -18,31 +18,15 @@ class Watch:
     """An observer for one command; says nothing on the way when nobody is there to read."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
-
-    @property
-    def shown(self) -> bool:
-        """Whether the stages' lines were printed as they ended."""
-        return self._progress is not None
-
-    def __enter__(self) -> Watch:
         from feilun.cli.output import console
 
-        out = console(err=True)
-        if out.is_terminal and not self._quiet:
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        self._out = console(err=True)
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self.shown = self._out.is_terminal and not quiet
+        """Whether the stages' lines are printed as they end."""
 
-            self._progress = Progress(
-                TextColumn("  {task.description:<10}"),
-                BarColumn(bar_width=30),
-                TextColumn("{task.percentage:>3.0f} % {task.fields[what]}"),
-                TimeElapsedColumn(),
-                console=out,
-                transient=True,
-            )
-            self._progress.start()
+    def __enter__(self) -> Watch:
         return self
 
     def __exit__(
@@ -51,17 +35,27 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        self._clear()
 
     def stage_began(self, stage: str) -> None:
         """Shows its bar."""
-        if self._progress is not None:
-            from feilun.wheel.describe import stage_name
+        if not self.shown:
+            return
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-            if self._task is not None:
-                self._progress.remove_task(self._task)
-            self._task = self._progress.add_task(stage_name(stage), total=None, what="")
+        from feilun.wheel.describe import stage_name
+
+        self._clear()
+        self._progress = Progress(
+            TextColumn("  {task.description:<10}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.percentage:>3.0f} % {task.fields[what]}"),
+            TimeElapsedColumn(),
+            console=self._out,
+            transient=True,
+        )
+        self._task = self._progress.add_task(stage_name(stage), total=None, what="")
+        self._progress.start()
 
     def progressed(self, stage: str, done: float, total: float, what: str) -> None:
         """Moves its bar."""
@@ -74,10 +68,15 @@ class Watch:
             self._progress.console.print(f"    {message}", style="dim", markup=False)
 
     def stage_ended(self, stage: str, made: object, cost: Cost, reused: bool) -> None:
-        """Prints the line that stays."""
-        if self._progress is not None:
-            self._progress.console.file.flush()
+        """Prints the line that stays in place of the bar."""
+        self._clear()
+        if self.shown:
             print_stage(stage, made, cost, reused)
+
+    def _clear(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
 
 
 def print_stage(stage: str, made: object, cost: Cost, reused: bool) -> None:

@@ -6,15 +6,18 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
 from feilun.console.overview import overview
+from feilun.console.page import Page
 from feilun.console.wheel import SIZE
 from feilun.core.errors import FeilunError
 from feilun.core.i18n import _, language
+from feilun.core.part import find, names
 from feilun.core.stage import STAGES
 from feilun.version import __version__
 from feilun.wheel.describe import stage_name
@@ -58,6 +61,23 @@ class FieldRow(NamedTuple):
 def console(project: Project) -> Response:
     """The first page: the wheel, the turns, what is live, the newest feedback and signals."""
     return _page("console.html", "/console", signed_in=True, o=overview(project), size=SIZE)
+
+
+def further() -> dict[str, Page]:
+    """The further pages by their path: every installed part of the kind `page`."""
+    return {f"/console/{name}": cast(type[Page], find("page", name))() for name in names("page")}
+
+
+def page(page: Page, path: str, project: Project) -> Response:
+    """A further page: its template, filled, in the frame of all."""
+    content = _environment().from_string(page.template).render(**page.values(project))
+    return _page(
+        "page.html",
+        path,
+        signed_in=True,
+        title=_(page.title),
+        content=Markup(content),  # noqa: S704
+    )
 
 
 def sign_in(project_name: str, problem: FeilunError | None, status: int) -> Response:
@@ -165,7 +185,14 @@ def _page(
     text = (
         _environment()
         .get_template(template)
-        .render(lang=language(), path=path, version=__version__, signed_in=signed_in, **values)
+        .render(
+            lang=language(),
+            path=path,
+            version=__version__,
+            signed_in=signed_in,
+            further=further() if signed_in else {},
+            **values,
+        )
     )
     # What users typed may hold halves of characters, which UTF-8 cannot.
     return HTMLResponse(text.encode("utf-8", "replace"), status, headers=dict(headers or {}))

@@ -54,8 +54,13 @@ def routes(project: Project, sessions: Sessions) -> list[BaseRoute]:
         answer.delete_cookie(sessions.cookie, httponly=True, samesite="strict")
         return answer
 
+    def further(request: Request) -> Response:
+        path = request.url.path
+        return pages.page(pages.further()[path], path, project)
+
     return [
         Route(HOME, home, methods=["GET"]),
+        *[Route(path, further, methods=["GET"]) for path in pages.further()],
         Route(SIGN_IN, form, methods=["GET"]),
         Route(SIGN_IN, sign_in, methods=["POST"]),
         Route("/console/sign-out", sign_out, methods=["POST"]),
@@ -71,7 +76,7 @@ def static(request: Request) -> Response:
 
 
 def _status(error: FeilunError) -> int:
-    return 429 if isinstance(error, TooManyTries) else 403 if error.kind == "forbidden" else 401
+    return {"throttled": 429, "forbidden": 403}.get(error.kind, 401)
 
 
 @cache

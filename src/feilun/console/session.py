@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from itsdangerous import BadSignature, TimestampSigner
 
-from feilun.core.errors import Busy
+from feilun.core.errors import Throttled
 from feilun.core.i18n import _
 from feilun.team import Key, Scope
 from feilun.team.keys import ScopeMissing
@@ -22,7 +22,7 @@ TRIES_SECONDS = 300.0
 _CLIENTS = 4096
 
 
-class TooManyTries(Busy):
+class TooManyTries(Throttled):
     """Too many wrong keys from one address."""
 
     def __init__(self) -> None:

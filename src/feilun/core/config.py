@@ -78,9 +78,16 @@ def parse(text: str, settings: type[M], path: Path) -> M:
     try:
         return settings.model_validate(content)
     except ValidationError as error:
-        lines = _lines(text)
+        lines, details = _lines(text), error.errors()
+        above = {detail["loc"][:end] for detail in details for end in range(len(detail["loc"]))}
         raise ConfigError(
-            path, [_mistake(detail, settings, content, lines) for detail in error.errors()]
+            path,
+            [
+                _mistake(detail, settings, content, lines)
+                for detail in details
+                # A list is called too short when its items are wrong; these are told already.
+                if not (detail["type"] == "too_short" and detail["loc"] in above)
+            ],
         ) from None
 
 

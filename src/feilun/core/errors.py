@@ -6,6 +6,7 @@
     ├── Conflict           conflict   409    4     somebody else is at it, or it differs
     ├── Denied             denied     401    5     no key, or not with this key
     ├── Busy               busy       503    6     later, please
+    ├── Throttled          throttled  429    9     too many tries
     ├── Full               full       507    7     no room on the disk
     └── Damaged            damaged    500    8     bytes are not what they were
 
@@ -19,6 +20,7 @@ import difflib
 import errno
 from collections.abc import Iterable
 from typing import ClassVar
+from unicodedata import category
 
 from feilun.core.i18n import _
 
@@ -76,6 +78,13 @@ class Busy(FeilunError):
     exit_code = 6
 
 
+class Throttled(FeilunError):
+    """Too many tries in a short time."""
+
+    kind = "throttled"
+    exit_code = 9
+
+
 class Full(FeilunError):
     """The disk (or the quota on it) has no room left."""
 
@@ -112,6 +121,16 @@ class NotWritable(Invalid):
         )
 
 
+class NotReadable(Invalid):
+    """The folder or file cannot be read by this user."""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            _("{path} cannot be read.").format(path=path),
+            remedy=_("chmod u+r {path}, or run as the user it belongs to.").format(path=path),
+        )
+
+
 def disk_error(error: OSError, path: object) -> FeilunError | None:
     """The clear error for an `OSError` of a full or read-only disk; None for any other."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
@@ -121,13 +140,25 @@ def disk_error(error: OSError, path: object) -> FeilunError | None:
     return None
 
 
+def read_error(error: OSError, path: object) -> FeilunError | None:
+    """The clear error for an `OSError` of a file that may not be read; None for any other."""
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EISDIR}:
+        return NotReadable(path)
+    return disk_error(error, path)
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that `name` most likely meant, or None when none is close."""
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return found[0] if found else None
 
 
+def _one_line(value: object) -> str:
+    return " ".join(str(value).split())
+
+
 def shortened(value: object, limit: int = 80) -> str:
     """`value` as text of at most `limit` characters, on one line, for use in a message."""
-    text = " ".join(str(value).split())
+    # Control characters could steer a terminal, lone surrogates cannot be written out at all.
+    text = "".join(c if category(c) not in {"Cc", "Cs"} else "�" for c in _one_line(value))
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -42,15 +42,24 @@ def accepted(header: str) -> str | None:
     """The language an `Accept-Language` header prefers, or None when it names none of ours."""
     wishes: list[tuple[float, int, str]] = []
     for position, item in enumerate(header.split(",")[:32]):
-        tag, _sep, quality = item.partition(";q=")
+        tag, _sep, parameters = item.partition(";")
         found = closest(tag.strip())
-        if found is not None:
-            try:
-                weight = float(quality) if quality else 1.0
-            except ValueError:
-                weight = 0.0
+        weight = _weight(parameters)
+        # A weight of 0 means «not this one» (RFC 9110, 12.5.4).
+        if found is not None and weight > 0:
             wishes.append((-weight, position, found))
     return min(wishes)[2] if wishes else None
+
+
+def _weight(parameters: str) -> float:
+    name, _sep, value = parameters.strip().partition("=")
+    if not name:
+        return 1.0
+    try:
+        weight = float(value)
+    except ValueError:
+        return 0.0
+    return weight if name.strip().lower() == "q" and 0 <= weight <= 1 else 0.0
 
 
 @contextmanager
@@ -72,7 +81,8 @@ def _catalogue(name: str) -> gettext.NullTranslations:
 
 def _(message: str) -> str:
     """`message` in the language in force; the message itself where there is no translation."""
-    return _catalogue(language()).gettext(message)
+    # To gettext, the empty message is the catalogue's header.
+    return _catalogue(language()).gettext(message) if message else ""
 
 
 def N_(message: str) -> str:

@@ -27,7 +27,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from feilun.core.errors import Missing, nearest
+from feilun.core.errors import Missing, nearest, shortened
+from feilun.core.i18n import _
 
 GROUP = "feilun.parts"
 
@@ -76,8 +77,14 @@ class PartNotFound(Missing):
     def __init__(self, kind: str, name: str) -> None:
         guess = nearest(name, names(kind))
         super().__init__(
-            f"{kind}.{name}" + (f" ({guess}?)" if guess else ""),
-            remedy="feilun doctor",
+            _("No installed package offers the part {part}.").format(
+                part=shortened(f"{kind}.{name}")
+            ),
+            remedy=_("Did you mean {part}?").format(part=f"{kind}.{guess}")
+            if guess
+            else _("Install the package that brings it; known: {known}").format(
+                known=", ".join(names(kind)) or "-"
+            ),
         )
 
 

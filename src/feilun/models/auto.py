@@ -15,7 +15,9 @@ class Auto(Architecture):
 
     use: ClassVar[str] = "auto"
 
-    families: tuple[str, ...] = Field(("ngram", "transformer"), min_length=1)
+    families: tuple[str, ...] = Field(
+        ("ngram", "transformer"), min_length=1, description="the cheapest first"
+    )
 
     def candidates(self) -> tuple[Family, ...]:
         """Each named family with its default settings."""

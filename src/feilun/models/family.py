@@ -8,12 +8,38 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
+from feilun.core.errors import Invalid, shortened
+from feilun.core.i18n import _
 from feilun.core.part import Part
 from feilun.core.run import Run
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
+
+
+class NothingToLearn(Invalid):
+    """No training text has anything in it."""
+
+    def __init__(self, num_rows: int) -> None:
+        super().__init__(
+            _("None of the {count} training texts holds anything to learn from.").format(
+                count=num_rows
+            ),
+            remedy="feilun show dataset/latest",
+        )
+
+
+class LabelUnknown(Invalid):
+    """A record's label is none of the labels to learn."""
+
+    def __init__(self, label: object, labels: Sequence[str]) -> None:
+        super().__init__(
+            _("The label '{label}' is none of the labels to learn: {labels}.").format(
+                label=shortened(label), labels=shortened(", ".join(labels))
+            ),
+            remedy="feilun prepare",
+        )
 
 
 class Estimate(NamedTuple):

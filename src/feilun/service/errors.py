@@ -34,6 +34,7 @@ STATUS = {
     "large": 413,
     "type": 415,
     "invalid": 422,
+    "throttled": 429,
     "busy": 503,
     "full": 507,
 }

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from starlette.routing import BaseRoute, Route
 
+from feilun.core.part import names
 from feilun.service.errors import UnknownPath, WrongMethod
 from feilun.team import Scope
 
@@ -52,6 +53,8 @@ TABLE: dict[tuple[str, str], Rule] = {
     ("GET", "/console/static/console.css"): Rule(Need.PUBLIC),
     ("GET", "/console/static/wheel.svg"): Rule(Need.PUBLIC),
 }
+# A package's page is seen by who is signed in, like our own; it cannot ask for less.
+TABLE |= {("GET", f"/console/{name}"): Rule(Need.SESSION, page=True) for name in names("page")}
 
 _METHODS: dict[str, list[str]] = {}
 for _method, _path in TABLE:

@@ -44,6 +44,15 @@ class LiveMoved(Conflict):
         )
 
 
+class TurnNotFound(Missing):
+    """No turn has that number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            _("There is no turn {number}.").format(number=number), remedy="feilun status"
+        )
+
+
 class StepRow(NamedTuple):
     """What one stage did in a turn; `reused` when its artifact was already there."""
 
@@ -166,10 +175,10 @@ class Control:
             )
 
     def turn(self, number: int) -> TurnRow:
-        """The turn with that number; raises `Missing`."""
+        """The turn with that number; raises `TurnNotFound`."""
         rows = self._turns("WHERE number = :number", number=number)
         if not rows:
-            raise Missing(_("There is no turn {number}.").format(number=number))
+            raise TurnNotFound(number)
         return rows[0]
 
     def turns(self, limit: int = 50) -> list[TurnRow]:

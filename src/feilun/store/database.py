@@ -21,13 +21,15 @@ import sqlalchemy as sa
 
 from feilun.core.errors import Damaged, DiskFull, NotWritable, disk_error
 from feilun.core.i18n import _
-from feilun.store.disk import lock
+from feilun.store.disk import Locked, lock
 
 WAIT_SECONDS = 30.0
 FOLDER = Path(__file__).parent / "migrations"
 _FULL = ("database or disk is full", "file too large")
 _READ_ONLY = ("readonly database", "unable to open database")
 _BROKEN = ("malformed", "not a database", "file is encrypted")
+# What SQLite calls ENOSPC it reports as full; a file size limit or a quota it does not know.
+_NO_ROOM = {"SQLITE_IOERR_WRITE", "SQLITE_IOERR_TRUNCATE", "SQLITE_IOERR_SHMSIZE"}
 log = logging.getLogger("feilun.store")
 
 
@@ -118,6 +120,11 @@ class Database:
                 raise NotWritable(self.path) from error
             if any(text in reason for text in _BROKEN):
                 raise DamagedDatabase(self.path, reason) from error
+            if "locked" in reason:
+                raise Locked(self.path.name, "") from error
+            code = getattr(getattr(error, "orig", error), "sqlite_errorname", "")
+            if code in _NO_ROOM:
+                raise DiskFull(self.path) from error
             if "disk I/O error" in reason:
                 # An fsync may have failed: nothing this process holds can be trusted any more.
                 log.critical("disk I/O error on %s: ending the process", self.path)

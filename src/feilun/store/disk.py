@@ -15,7 +15,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from feilun.core.errors import Busy, disk_error
@@ -40,9 +40,12 @@ def write_file(path: Path, content: bytes | Path, mode: int = 0o644) -> None:
             os.fsync(target.fileno())
         temporary.replace(path)
         sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise disk_error(error, path) or error from error
+    except BaseException as error:
+        # On a read-only file system even the removal of what is not there fails.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        clear = disk_error(error, path) if isinstance(error, OSError) else None
+        raise clear or error from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ one fsync, not 64.
 from __future__ import annotations
 
 import json
+import math
 import queue
 import threading
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from feilun.core.batches import batches
-from feilun.core.errors import Busy, Conflict, Missing, shortened
+from feilun.core.errors import Busy, Conflict, FeilunError, Missing, shortened
 from feilun.core.i18n import _
 from feilun.store.clock import new_id
 from feilun.store.database import Database
@@ -62,6 +63,11 @@ class LogFull(Busy):
         )
 
 
+def storable(text: str) -> str:
+    """`text` as a database can hold it: lone surrogates, which are no characters, become «?»."""
+    return text.encode("utf-8", "replace").decode()
+
+
 class PredictionRow(NamedTuple):
     """One answer to one input; `at` in seconds since 1970 (UTC), `latency_ms` of its request."""
 
@@ -99,7 +105,33 @@ class FailureRow(NamedTuple):
     code: str
 
 
+class Usage(NamedTuple):
+    """A stretch of time in figures: answered requests, predictions, answers by label, the
+    requests' median and 99th percentile of latency, and requests that failed (5xx) or were
+    refused (4xx)."""
+
+    requests: int
+    predictions: int
+    labels: dict[str, int]
+    latency_p50_ms: float
+    latency_p99_ms: float
+    failed: int
+    refused: int
+
+
 Event = PredictionRow | FeedbackRow | FailureRow
+
+
+# What is wrong with one work alone; the others in its group are committed.
+_ITS_OWN_FAULT = (
+    FeilunError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    sa.exc.IntegrityError,
+    sa.exc.InterfaceError,
+    sa.exc.ProgrammingError,
+)
 
 
 class _Work(NamedTuple):
@@ -114,14 +146,16 @@ class EventLog:
         self.database = Database(path, "events")
         self._queue: queue.Queue[_Work | None] = queue.Queue(WAITING)
         self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._door = threading.Lock()
 
     def close(self) -> None:
         """Commits what waits, then closes."""
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
-            self._thread = None
+        # Under the lock, so that nothing gets in behind the mark that ends the queue.
+        with self._door:
+            if self._thread is not None:
+                self._queue.put(None)
+                self._thread.join()
+                self._thread = None
         self.database.close()
 
     def record(self, events: Sequence[Event]) -> list[str]:
@@ -135,17 +169,17 @@ class EventLog:
         raises `PredictionNotFound`, `IdempotencyReused` or `DiskFull`; then none of `events`
         was written. Raises `LogFull` at once when too much is waiting.
         """
-        with self._starting:
+        work = _Work(events, Future())
+        with self._door:
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._commit_groups, name="event-log", daemon=True
                 )
                 self._thread.start()
-        work = _Work(events, Future())
-        try:
-            self._queue.put_nowait(work)
-        except queue.Full:
-            raise LogFull() from None
+            try:
+                self._queue.put_nowait(work)
+            except queue.Full:
+                raise LogFull() from None
         return work.done
 
     def _commit_groups(self) -> None:
@@ -155,13 +189,15 @@ class EventLog:
     def _commit(self, group: list[_Work]) -> None:
         """One transaction for the group, one savepoint for each; all answered after it."""
         answers: list[list[str] | BaseException] = []
+        # Who asked may have gone; from here on nobody can cancel.
+        group = [work for work in group if work.done.set_running_or_notify_cancel()]
         try:
             with self.database.write() as connection:
                 for work in group:
                     try:
                         with connection.begin_nested():
                             answers.append(_insert(connection, work.events))
-                    except (Missing, Conflict) as error:
+                    except _ITS_OWN_FAULT as error:
                         answers.append(error)
         except BaseException as error:
             answers = [error] * len(group)
@@ -172,6 +208,41 @@ class EventLog:
                 work.done.set_result(answer)
 
     # Reading
+
+    def usage(self, since: float) -> Usage:
+        """What happened since `since` (seconds since 1970), counted in the database: memory does
+        not grow with the traffic."""
+        latest = "FROM predictions WHERE at >= :since"
+        requests = f"SELECT max(latency_ms) AS ms {latest} GROUP BY request"
+        with self.database.read() as connection:
+
+            def ask(query: str, **more: float) -> Any:
+                return connection.execute(sa.text(query), {"since": since, **more})
+
+            labels = ask(f"SELECT label, count(*) {latest} GROUP BY label").all()
+            count = int(ask(f"SELECT count(*) FROM ({requests})").scalar() or 0)
+            # The nearest rank: the smallest latency that this share of the requests kept to.
+            p50, p99 = (
+                ask(
+                    f"SELECT ms FROM ({requests}) ORDER BY ms LIMIT 1 OFFSET :place",
+                    place=max(0, math.ceil(share * count) - 1),
+                ).scalar()
+                or 0.0
+                for share in (0.5, 0.99)
+            )
+            failed, all_failures = ask(
+                "SELECT coalesce(sum(status >= 500), 0), count(*) FROM failures WHERE at >= :since"
+            ).one()
+        answered = {label: number for label, number in labels if label is not None}
+        return Usage(
+            requests=count,
+            predictions=sum(number for _label, number in labels),
+            labels=answered,
+            latency_p50_ms=float(p50),
+            latency_p99_ms=float(p99),
+            failed=int(failed),
+            refused=int(all_failures - failed),
+        )
 
     def newest(self) -> int:
         """The sequence number of the newest feedback; 0 when there is none."""

@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from feilun.core.errors import Denied, Missing
+from feilun.core.errors import Denied, Missing, shortened
 from feilun.core.i18n import _
 from feilun.store.clock import now
 from feilun.store.control import Control
 from feilun.store.disk import lock, write_file
+from feilun.store.events import storable
 
 PREFIX = "fw"
 
@@ -69,7 +70,9 @@ class KeyNotFound(Missing):
     """No key has that id."""
 
     def __init__(self, identity: str) -> None:
-        super().__init__(_("There is no key '{id}'.").format(id=identity), remedy="feilun key list")
+        super().__init__(
+            _("There is no key '{id}'.").format(id=shortened(identity)), remedy="feilun key list"
+        )
 
 
 class Keyring:
@@ -107,7 +110,7 @@ class Keyring:
                 sa.text(
                     "SELECT id, name, hash, scopes, created_at, revoked_at FROM keys WHERE id = :id"
                 ),
-                {"id": identity[:64]},
+                {"id": storable(identity[:64])},
             ).first()
         stored = row.hash if row is not None else "0" * 64
         same = hmac.compare_digest(stored, self._hash(secret[:256]))
@@ -130,7 +133,7 @@ class Keyring:
         with self._control.database.write() as connection:
             changed = connection.execute(
                 sa.text("UPDATE keys SET revoked_at = coalesce(revoked_at, :at) WHERE id = :id"),
-                {"at": now(), "id": identity},
+                {"at": now(), "id": storable(identity)},
             )
             if changed.rowcount == 0:
                 raise KeyNotFound(identity)

@@ -58,20 +58,34 @@ def verdict_word(verdict: Verdict) -> str:
     return _("released") if verdict.released else _("refused")
 
 
+def reasons_text(verdict: Verdict) -> str:
+    """Every rule's reason, in the reader's language."""
+    return _("; ").join(str(reason) for reason in verdict.reasons)
+
+
+def reason_name(reason: str) -> str:
+    """Why a record was dropped, in the reader's language; a third party's reason as it is."""
+    return _(REASONS.get(reason, reason))
+
+
 def describe(made: object) -> str:
     """What the artifact (or verdict) amounts to."""
     if isinstance(made, Records):
         return _("{count:,} records").format(count=made.num_rows)
     if isinstance(made, Dataset):
-        kept = sum(made.splits.values())
-        text = _("{kept:,} of {raw:,} kept").format(kept=kept, raw=made.num_raw)
-        reasons = ", ".join(
-            f"{_(REASONS.get(reason, reason))} {count:,}" for reason, count in made.dropped.items()
-        )
-        splits = _("train {train:,}, validation {validation:,}, test {test:,}").format(
-            **made.splits
-        )
-        return f"{text} ({reasons}); {splits}" if reasons else f"{text}; {splits}"
+        values = {
+            "kept": sum(made.splits.values()),
+            "raw": made.num_raw,
+            "splits": _("train {train:,}, validation {validation:,}, test {test:,}").format(
+                **made.splits
+            ),
+            "reasons": _(", ").join(
+                f"{reason_name(reason)} {count:,}" for reason, count in made.dropped.items()
+            ),
+        }
+        if made.dropped:
+            return _("{kept:,} of {raw:,} kept ({reasons}); {splits}").format(**values)
+        return _("{kept:,} of {raw:,} kept; {splits}").format(**values)
     if isinstance(made, Model):
         score = next(iter(made.validation.values()), 0.0)
         tried = sum(candidate.score is not None for candidate in made.candidates)
@@ -80,10 +94,12 @@ def describe(made: object) -> str:
         )
         return text + (_(" (best of {count})").format(count=tried) if tried > 1 else "")
     if isinstance(made, Report):
-        shown = ", ".join(
+        shown = _(", ").join(
             f"{metric_name(name)} {figure(made.metrics[name])}" for name in ("accuracy", "macro_f1")
         )
         return _("{figures} on {count:,} test records").format(figures=shown, count=made.num_test)
     if isinstance(made, Verdict):
-        return f"{verdict_word(made)}: " + "; ".join(str(reason) for reason in made.reasons)
+        return _("{verdict}: {reasons}").format(
+            verdict=verdict_word(made), reasons=reasons_text(made)
+        )
     return str(made)

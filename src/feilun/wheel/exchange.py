@@ -15,7 +15,7 @@ from feilun.stages.collect.columns import ColumnMissing
 from feilun.stages.collect.files import FORMATS, FileMissing, read_table
 from feilun.store.events import GROUP, FeedbackRow
 from feilun.wheel.project import Project, feedback_row
-from feilun.wheel.tables import UnknownFormat, write_table
+from feilun.wheel.tables import UnknownFormat, unescaped, write_table
 
 NEEDED = ("prediction_id", "kind", "value")
 
@@ -28,15 +28,22 @@ class Imported(NamedTuple):
 
 
 def parse_value(kind: str, text: str) -> Any:
-    """The value that a person typed: a rating's or an outcome's `true`, `false` or number as
-    such, anything else as text."""
+    """The value that a person typed: a rating's or an outcome's `true`, `false`, number or
+    "text in quotes" as such, anything else as text."""
     if kind in {"rating", "outcome"}:
         try:
             value = json.loads(text)
         except ValueError:
             return text
-        return value if isinstance(value, (bool, int, float)) else text
+        return value if isinstance(value, (bool, int, float, str)) else text
     return text
+
+
+def value_text(kind: str, value: Any) -> str:
+    """The text that `parse_value` takes for `value`: an outcome of "1" is not one of 1."""
+    if isinstance(value, str) and parse_value(kind, value) == value:
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def import_feedback(project: Project, path: Path) -> Imported:
@@ -46,6 +53,8 @@ def import_feedback(project: Project, path: Path) -> Imported:
     if path.suffix.lower() not in FORMATS:
         raise UnknownFormat(path)
     table = read_table(path, FORMATS[path.suffix.lower()])
+    if path.suffix.lower() in {".csv", ".tsv"}:
+        table = unescaped(table)
     for column in NEEDED:
         if column not in table.columns:
             raise ColumnMissing(path, column, table.columns)
@@ -84,9 +93,7 @@ def export_feedback(project: Project, path: Path) -> int:
             {
                 "prediction_id": row["prediction"],
                 "kind": row["kind"],
-                "value": row["value"]
-                if isinstance(row["value"], str)
-                else json.dumps(row["value"]),
+                "value": value_text(row["kind"], row["value"]),
                 "source": row["source"],
                 "at": row["at"],
                 "input": row["input"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from feilun.core.artifacts import Artifact, Cost, Model
-from feilun.core.errors import Conflict, Invalid, Missing
+from feilun.core.errors import Conflict, Invalid, Missing, shortened
 from feilun.core.i18n import N_, _
 from feilun.core.message import Message
 from feilun.core.refs import Ref
@@ -18,8 +18,9 @@ from feilun.models import Predictor, load
 from feilun.stages.monitor import Signal, Window
 from feilun.store.clock import new_id
 from feilun.store.control import AliasRow, StoredArtifact
-from feilun.store.events import FEEDBACK_KINDS, FeedbackRow, PredictionRow
+from feilun.store.events import FEEDBACK_KINDS, FeedbackRow, PredictionRow, storable
 from feilun.tasks import Classify
+from feilun.team import user_name
 from feilun.wheel.notebook import turns_html
 from feilun.wheel.runner import LocalRun, Observer
 from feilun.wheel.turn import LIVE, Turn, read_turn, revolve
@@ -136,7 +137,7 @@ class Project(Workspace):
             LIVE,
             earlier.digest,
             expected=rows[0].digest,
-            by=by or getpass.getuser(),
+            by=by or user_name(),
             reason=reason.model_dump_json(),
         )
         release = self.release
@@ -174,7 +175,7 @@ class Project(Workspace):
                         request,
                         time.time(),
                         release.model.digest,
-                        text.encode("utf-8", "replace").decode(),
+                        storable(text),
                         answer.label,
                         answer.score,
                         answer.reason,
@@ -197,8 +198,10 @@ class Project(Workspace):
         key: str = LOCAL_KEY,
     ) -> str:
         """The id of the feedback, once durable; raises `BadFeedback`, `PredictionNotFound`."""
-        row = feedback_row(prediction_id, kind, value, source or getpass.getuser(), key)
-        return self.events.record([row._replace(idempotency_key=idempotency_key)])[0]
+        row = feedback_row(prediction_id, kind, value, source or user_name(), key)
+        if idempotency_key is not None:
+            row = row._replace(idempotency_key=storable(idempotency_key))
+        return self.events.record([row])[0]
 
     def signals(self, hours: float | None = None) -> list[Signal]:
         """What `monitor` sees in the last hours."""
@@ -210,9 +213,7 @@ class Project(Workspace):
         if release is not None:
             counts = self.dataset_of(release.model).balance["train"]
             shares = {label: count / sum(counts.values()) for label, count in counts.items()}
-        window = Window(
-            since, until, self.events.predictions(since), self.events.failures(since), shares
-        )
+        window = Window(since, until, self.events.usage(since), shares)
         return stage.run(window, self.scratch("monitor"))
 
     def scratch(self, stage: str) -> LocalRun:
@@ -248,10 +249,10 @@ def feedback_row(prediction_id: str, kind: str, value: Any, source: str, key: st
     if kind not in FEEDBACK_KINDS:
         raise BadFeedback(
             _("kind must be one of {known}, not '{kind}'.").format(
-                known=", ".join(FEEDBACK_KINDS), kind=kind
+                known=", ".join(FEEDBACK_KINDS), kind=shortened(kind)
             )
         )
-    number = isinstance(value, (bool, int, float))
+    number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
     if kind == "rating" and not (number and 0 <= value <= 1):
         raise BadFeedback(_("A rating is true, false or a number from 0 to 1."))
     text = isinstance(value, str) and 0 < len(value.strip()) <= 10_000
@@ -259,4 +260,6 @@ def feedback_row(prediction_id: str, kind: str, value: Any, source: str, key: st
         raise BadFeedback(_("A {kind} is text of 1 to 10000 characters.").format(kind=kind))
     if kind == "outcome" and not (text or number):
         raise BadFeedback(_("An outcome is text, a number, true or false."))
-    return FeedbackRow(prediction_id, time.time(), kind, value, source, key)
+    if isinstance(value, str):
+        value = storable(value)
+    return FeedbackRow(storable(prediction_id), time.time(), kind, value, storable(source), key)

@@ -1,13 +1,15 @@
 """Runs a stage here, in this process, unless its result is already there.
 
 The fingerprint of a run is the digest of the stage's settings, the digests of its inputs, the
-seed and the version of the code. An artifact made under the same fingerprint is reused; so a
-killed turn goes on where it was, and an unchanged stage costs nothing.
+seed, the version of our code and the files of the parts that are not ours. An artifact made under
+the same fingerprint is reused; so a killed turn goes on where it was, and an unchanged stage costs
+nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import shutil
 from pathlib import Path
@@ -16,11 +18,14 @@ from typing import Any, Protocol, TypeVar, cast
 import polars as pl
 
 from feilun.core.artifacts import Artifact, Cost, Model
+from feilun.core.part import Part
 from feilun.core.records import SCHEMA
 from feilun.core.run import Run
 from feilun.core.stage import Stage
 from feilun.economics import Meter
+from feilun.models import Architecture
 from feilun.store import Blobs, Control
+from feilun.store.blobs import sha256_of
 from feilun.version import code_version
 from feilun.wheel import faults
 
@@ -212,6 +217,24 @@ def fingerprint(stage: Stage[Any, Any], inputs: dict[str, str]) -> str:
         "stage": stage.model_dump(mode="json"),
         "inputs": inputs,
         "code": code_version(),
+        "parts": _foreign_code(stage),
     }
     text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _foreign_code(part: Part) -> dict[str, str]:
+    """The digest of the file of every part below `part` (and itself) that is not ours."""
+    found: dict[str, str] = {}
+    module = type(part).__module__
+    if module.partition(".")[0] != "feilun":
+        source = inspect.getsourcefile(type(part))
+        found[module] = sha256_of(Path(source)) if source else ""
+    below = [getattr(part, name) for name in type(part).model_fields]
+    if isinstance(part, Architecture):
+        below.append([family for family in part.candidates() if family is not part])
+    for value in below:
+        for inner in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(inner, Part):
+                found |= _foreign_code(inner)
+    return found

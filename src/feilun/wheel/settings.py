@@ -21,8 +21,8 @@ class About(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[\w][\w .-]{0,63}$")
-    task: str = "classify"
+    name: str = Field(pattern=r"^[\w][\w .-]{0,63}$", description="for people")
+    task: str = Field("classify", description="what is asked of the model")
     seed: int = Field(0, ge=0, lt=2**32, description="fixes every random choice")
 
     @field_validator("task")

@@ -40,6 +40,17 @@ def read_texts(path: Path, column: str | None) -> list[str]:
     return frame[column].cast(pl.String).fill_null("").to_list()
 
 
+_FORMULA = r"^'*[=+\-@\t\r]"
+"""What a spreadsheet would run, and what only escaped it because it was escaped before."""
+
+
+def unescaped(table: pl.DataFrame) -> pl.DataFrame:
+    """A table of text that was read from CSV, without the apostrophes of `write_table`."""
+    text = pl.col(pl.String)
+    escaped = text.str.starts_with("'") & text.str.contains(_FORMULA)
+    return table.with_columns(pl.when(escaped).then(text.str.slice(1)).otherwise(text).name.keep())
+
+
 def write_table(frame: pl.DataFrame, path: Path) -> None:
     """Writes the table durably in the format of the path's ending; raises `UnknownFormat`.
 
@@ -52,7 +63,7 @@ def write_table(frame: pl.DataFrame, path: Path) -> None:
     elif ending in {".jsonl", ".ndjson"}:
         frame.write_ndjson(target)
     elif ending == ".csv":
-        risky = pl.col(pl.String).str.contains(r"^[=+\-@\t\r]")
+        risky = pl.col(pl.String).str.contains(_FORMULA)
         safe = pl.when(risky).then("'" + pl.col(pl.String)).otherwise(pl.col(pl.String))
         # The mark lets spreadsheets see that it is UTF-8.
         frame.with_columns(safe.name.keep()).write_csv(target, include_bom=True)

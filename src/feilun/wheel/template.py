@@ -41,7 +41,7 @@ class ProjectExists(Conflict):
 
 
 _TEMPLATE = """\
-# {name}: what this project learns from, and how. Every setting: feilun docs, or docs/settings.md
+# {name}: what this project learns from, and how.
 # One section per stage of the wheel; a section that is left out has its defaults.
 
 [project]
@@ -83,8 +83,8 @@ def new(
         raise BadName(name)
     root = parent / name
     path = root / config.FILE
-    if path.exists():
-        raise ProjectExists(path)
+    if path.exists() or (root.exists() and not root.is_dir()):
+        raise ProjectExists(path if path.exists() else root)
     if not data.exists():
         raise FileMissing(data)
     columns = _columns(data, text, label)
@@ -103,14 +103,15 @@ def new(
     except OSError as error:
         raise disk_error(error, root) or error from error
     write_file(path, content.encode())
-    write_file(root / ".gitignore", b".feilun/\n")
+    if not (root / ".gitignore").exists():
+        write_file(root / ".gitignore", b".feilun/\n")
     return Project.open(root)
 
 
 def _columns(data: Path, text: str | None, label: str | None) -> str:
     """The mapping to write down: what was named, else what is guessed from the first table."""
     tables = sorted(data.rglob("*")) if data.is_dir() else [data]
-    tables = [path for path in tables if path.suffix.lower() in FORMATS]
+    tables = [path for path in tables if path.suffix.lower() in FORMATS and path.is_file()]
     if not tables:
         raise NoRecords(data)
     form = FORMATS[tables[0].suffix.lower()]
@@ -127,8 +128,8 @@ def _columns(data: Path, text: str | None, label: str | None) -> str:
 
 
 def _quoted(text: str) -> str:
-    """`text` as a TOML basic string; JSON's escapes are a subset of TOML's."""
-    return json.dumps(text, ensure_ascii=False)
+    """`text` as a TOML basic string; JSON's escapes are a subset of TOML's, but for one."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _relative(data: Path, root: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Any, NamedTuple
 
 from feilun.core.artifacts import Dataset, Model, Records, Report, Verdict
@@ -16,7 +15,8 @@ from feilun.stages.prepare import PrepareGiven
 from feilun.stages.release import GateGiven
 from feilun.store.control import DONE, FAILED, OPEN, StepRow
 from feilun.store.disk import lock
-from feilun.wheel.describe import figure, status_name, verdict_word
+from feilun.team import user_name
+from feilun.wheel.describe import figure, reasons_text, status_name, verdict_word
 from feilun.wheel.notebook import turns_html
 from feilun.wheel.runner import Observer, Runner, Silent
 from feilun.wheel.workspace import Workspace
@@ -78,7 +78,7 @@ class Turn(NamedTuple):
             self.model.architecture if self.model else "",
             figure(self.report.metrics["accuracy"]) if self.report else "",
             status_name(self.status) if verdict is None else verdict_word(verdict),
-            "; ".join(map(str, verdict.reasons)) if verdict else self.error or "",
+            reasons_text(verdict) if verdict else self.error or "",
             f"{self.seconds:.1f}",
         )
 
@@ -152,7 +152,7 @@ class _Revolution:
                 LIVE,
                 model.digest,
                 expected=self.live.digest if self.live else None,
-                by=getpass.getuser(),
+                by=user_name(),
                 reason=verdict.reasons[0].model_dump_json(),
                 turn=self.number,
             )

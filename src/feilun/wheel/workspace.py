@@ -8,7 +8,7 @@ from typing import Self
 
 from feilun.core import config
 from feilun.core.artifacts import Dataset, Model
-from feilun.core.errors import Missing, disk_error
+from feilun.core.errors import Missing, read_error
 from feilun.core.i18n import _
 from feilun.core.refs import Ref
 from feilun.store import Blobs, Control, EventLog
@@ -46,7 +46,7 @@ class Workspace:
         try:
             settings = config.read(path, Settings)
         except OSError as error:
-            raise disk_error(error, path) or error from error
+            raise read_error(error, path) or error from error
         return cls(folder, settings)
 
     def close(self) -> None:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from safetensors.numpy import load_file, save_file
 
+from feilun.models.family import LabelUnknown, NothingToLearn
 from feilun.models.folder import NotAModel
 from feilun.models.ngram import Ngram, native
 from feilun.models.ngram.calibration import calibrated
-from feilun.models.ngram.family import NothingToLearn
 from feilun.models.ngram.text import LONG, lines
 
 GOOD = ["很好，非常满意", "房间干净 good", "喜欢！very good", "服务好", "推荐 👍", "great 房间"]
@@ -301,9 +301,9 @@ def test_records_without_content_or_too_few_for_the_folds(tmp_path):
 
 
 def test_nothing_to_learn_from_is_refused(tmp_path):
-    with pytest.raises(NothingToLearn, match="no record"):
+    with pytest.raises(NothingToLearn, match="the 0 training texts"):
         trained(tmp_path, frame().head(0))
-    with pytest.raises(NothingToLearn, match="'good'"):
+    with pytest.raises(LabelUnknown, match="'good'"):
         trained(tmp_path, frame(), labels=("bad", "fine"))
 
 

@@ -13,10 +13,10 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 from safetensors.numpy import save_file
 
-from feilun.core.errors import Invalid, shortened
+from feilun.core.errors import shortened
 from feilun.core.i18n import _
 from feilun.core.run import Run
-from feilun.models.family import Estimate, Family, Predictor
+from feilun.models.family import Estimate, Family, LabelUnknown, NothingToLearn, Predictor
 from feilun.models.folder import NotAModel, read_card, write_card
 from feilun.models.ngram import native
 from feilun.models.ngram.predict import WEIGHTS, Arrays, NgramPredictor
@@ -28,20 +28,6 @@ if TYPE_CHECKING:
 
 PROBE_TEXTS = 300
 PROBE_BITS = 16
-
-
-class NothingToLearn(Invalid):
-    """There is no record to train on, or one whose label is not among the labels."""
-
-    def __init__(self, label: str | None) -> None:
-        super().__init__(
-            _("There is no record to train on.")
-            if label is None
-            else _("A record to train on has the label '{label}', which is not a label.").format(
-                label=shortened(label)
-            ),
-            remedy="feilun prepare",
-        )
 
 
 class Ngram(Family):
@@ -157,9 +143,9 @@ class Ngram(Family):
         try:
             truth = np.array([number[label] for label in records["label"]], dtype=np.int64)
         except KeyError as error:
-            raise NothingToLearn(str(error.args[0])) from None
+            raise LabelUnknown(error.args[0], labels) from None
         if len(truth) == 0:
-            raise NothingToLearn(None)
+            raise NothingToLearn(0)
         texts = native.texts(lines(records["text"].to_list()), len(truth))
         plan = Plan(
             self._shape(),

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # its name everywhere
 import transformers
 
-from feilun.core.errors import FeilunError, Invalid, shortened
+from feilun.core.errors import FeilunError
 from feilun.core.i18n import _
 from feilun.core.run import Run
+from feilun.models.family import LabelUnknown, NothingToLearn
 from feilun.models.folder import write_card
 from feilun.models.transformer import card, engine, export
 from feilun.models.transformer import tokenizer as tokens
@@ -33,30 +34,6 @@ CHECKPOINT_SECONDS = 30.0
 POOL = 50
 """Batches whose texts are sorted by length together: padding falls to 3 % (review sentences), and
 texts of like length still meet in ever other company."""
-
-
-class NothingToLearn(Invalid):
-    """No training text has anything in it."""
-
-    def __init__(self, num_rows: int) -> None:
-        super().__init__(
-            _("None of the {count} training texts holds anything to learn from.").format(
-                count=num_rows
-            ),
-            remedy="feilun show dataset/latest",
-        )
-
-
-class LabelUnknown(Invalid):
-    """A record's label is none of the labels to learn."""
-
-    def __init__(self, label: object, labels: Sequence[str]) -> None:
-        super().__init__(
-            _("The label '{label}' is none of the labels to learn: {labels}.").format(
-                label=shortened(label), labels=shortened(", ".join(labels))
-            ),
-            remedy="feilun prepare",
-        )
 
 
 class LossNotFinite(FeilunError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -12,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import polars as pl
 from pydantic import Field, field_validator
 
-from feilun.core.errors import Invalid, Missing, disk_error, shortened
+from feilun.core.errors import Invalid, Missing, read_error, shortened
 from feilun.core.i18n import _
 from feilun.stages.collect.columns import ColumnMissing, guess_columns
 from feilun.stages.collect.source import Source
@@ -83,7 +84,9 @@ class Files(Source):
 
     path: str = Field(min_length=1, description="relative to the project, or absolute")
     columns: dict[str, str] = Field({}, description="{ text = …, label = … }; guessed if empty")
-    format: Literal["auto", "csv", "tsv", "json", "jsonl", "parquet", "text"] = "auto"
+    format: Literal["auto", "csv", "tsv", "json", "jsonl", "parquet", "text"] = Field(
+        "auto", description="auto: by the file's ending"
+    )
     encoding: str = Field("auto", description="auto: UTF-8, then GB18030")
 
     @field_validator("columns")
@@ -108,7 +111,7 @@ class Files(Source):
                 with path.open("rb") as source:
                     digest.update(hashlib.file_digest(source, "sha256").digest())
             except OSError as error:
-                raise disk_error(error, path) or error from error
+                raise read_error(error, path) or error from error
         return "sha256:" + digest.hexdigest()
 
     def read(self, root: Path) -> pl.DataFrame:
@@ -122,7 +125,9 @@ class Files(Source):
 
     def _paths(self, start: Path) -> Iterator[tuple[Path, str]]:
         if start.is_dir():
-            found = [p for p in sorted(start.rglob("*")) if p.suffix.lower() in FORMATS]
+            found = [
+                p for p in sorted(start.rglob("*")) if p.suffix.lower() in FORMATS and p.is_file()
+            ]
             if not found:
                 raise NoRecords(start)
         elif start.exists():
@@ -139,7 +144,7 @@ class Files(Source):
         in_labelled_folder = start.is_dir() and path.parent != start
         if form == "text":
             text = _decode(path, self.encoding)
-            lines = [text] if in_labelled_folder else text.splitlines()
+            lines = [text] if in_labelled_folder else _lines(text)
             table = pl.DataFrame({"text": lines}, schema={"text": pl.String})
             columns = {"text": "text"}
         else:
@@ -160,10 +165,17 @@ class Files(Source):
             else pl.lit(path.parent.name if in_labelled_folder else None)
         )
         cleaned = label.cast(pl.String).str.strip_chars()
+        try:
+            return self._records(table, columns["text"], cleaned, self._shown(path, start))
+        except pl.exceptions.PolarsError as error:
+            raise UnreadableFile(path, form, str(error).splitlines()[0]) from error
+
+    @staticmethod
+    def _records(table: pl.DataFrame, text: str, cleaned: pl.Expr, source: str) -> pl.DataFrame:
         return table.select(
-            text=pl.col(columns["text"]).cast(pl.String),
+            text=pl.col(text).cast(pl.String),
             label=pl.when(cleaned != "").then(cleaned),
-            source=pl.lit(self._shown(path, start)),
+            source=pl.lit(source),
             row=pl.int_range(1, pl.len() + 1, dtype=pl.Int64),
         )
 
@@ -193,13 +205,13 @@ def read_table(path: Path, form: str, encoding: str = "auto") -> pl.DataFrame:
     except (pl.exceptions.PolarsError, ValueError, RecursionError) as error:
         raise UnreadableFile(path, form, str(error).splitlines()[0]) from error
     except OSError as error:
-        raise disk_error(error, path) or UnreadableFile(path, form, str(error)) from error
+        raise read_error(error, path) or UnreadableFile(path, form, str(error)) from error
 
 
 def _from_json(text: str, form: str) -> pl.DataFrame:
     if form == "jsonl":
         rows: Any = []
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(_lines(text), start=1):
             if line.strip():
                 try:
                     rows.append(json.loads(line))
@@ -221,6 +233,13 @@ def _from_json(text: str, form: str) -> pl.DataFrame:
     return pl.DataFrame({name: [_text(row.get(name)) for row in rows] for name in names})
 
 
+def _lines(text: str) -> list[str]:
+    """The lines, ended by a line feed (and carriage return) only: `str.splitlines` also cuts at
+    characters that stand inside a record, such as U+2028."""
+    lines = re.split(r"\r\n|\n|\r", text)
+    return lines[:-1] if lines[-1] == "" else lines
+
+
 def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
@@ -232,6 +251,8 @@ def _decode(path: Path, encoding: str) -> str:
         content = path.read_bytes()
     except FileNotFoundError:
         raise FileMissing(path) from None
+    except OSError as error:
+        raise read_error(error, path) or error from error
     tried = ["utf-8-sig", "gb18030"] if encoding == "auto" else [encoding]
     furthest = 0
     for name in tried:

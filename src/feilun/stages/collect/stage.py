@@ -26,7 +26,9 @@ class Collect(Stage[CollectGiven, Records]):
 
     use: ClassVar[str] = "collect"
 
-    sources: tuple[SerializeAsAny[Source], ...] = Field(min_length=1)
+    sources: tuple[SerializeAsAny[Source], ...] = Field(
+        min_length=1, description="read in this order"
+    )
 
     def inputs(self, given: CollectGiven, root: Path) -> dict[str, str]:
         """The sources' content and the feedback."""

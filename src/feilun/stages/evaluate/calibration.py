@@ -21,7 +21,7 @@ class Calibration(Check):
 
     use: ClassVar[str] = "calibration"
 
-    bins: int = Field(10, ge=2, le=100)
+    bins: int = Field(10, ge=2, le=100, description="of equal width over the scores")
 
     def measure(self, outcomes: pl.DataFrame, confidence: float, seed: int) -> dict[str, Interval]:
         answered = outcomes.filter(pl.col("predicted").is_not_null())

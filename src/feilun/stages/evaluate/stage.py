@@ -33,8 +33,10 @@ class Evaluate(Stage[EvaluateGiven, Report]):
 
     use: ClassVar[str] = "evaluate"
 
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    checks: tuple[SerializeAsAny[Check], ...] = (Calibration(),)
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of every interval")
+    checks: tuple[SerializeAsAny[Check], ...] = Field(
+        (Calibration(),), description="what is measured besides"
+    )
 
     def inputs(self, given: EvaluateGiven, root: Path) -> dict[str, str]:
         """The models and the test."""

@@ -15,7 +15,7 @@ class Ratings(Collector):
 
     use: ClassVar[str] = "ratings"
 
-    good: float = Field(0.75, gt=0, le=1)
+    good: float = Field(0.75, gt=0, le=1, description="a rating from here on confirms")
 
     def vote(self, row: dict[str, Any]) -> Vote | None:
         if row["kind"] != "rating" or row["label"] is None:

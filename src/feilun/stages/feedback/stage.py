@@ -36,7 +36,9 @@ class Feedback(Stage[FeedbackGiven, Records]):
 
     use: ClassVar[str] = "feedback"
 
-    collectors: tuple[SerializeAsAny[Collector], ...] = (Corrections(), Ratings())
+    collectors: tuple[SerializeAsAny[Collector], ...] = Field(
+        (Corrections(), Ratings()), description="what counts as a vote"
+    )
     minimum_votes: int = Field(1, ge=1, description="sources that must agree")
     new_labels: bool = Field(False, description="let users bring labels not seen before")
 

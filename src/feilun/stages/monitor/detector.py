@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from enum import StrEnum
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from feilun.core.message import Message
 from feilun.core.part import Part
+from feilun.store.events import Usage
 
 
 class Level(StrEnum):
@@ -27,13 +28,12 @@ class Signal(NamedTuple):
 
 
 class Window(NamedTuple):
-    """What happened since `since` (seconds since 1970): rows of the event log, and the share of
-    each label in the live model's training records."""
+    """What happened between `since` and `until` (seconds since 1970), and the share of each label
+    in the live model's training records."""
 
     since: float
     until: float
-    predictions: list[dict[str, Any]]
-    failures: list[dict[str, Any]]
+    usage: Usage
     training_shares: dict[str, float]
 
 

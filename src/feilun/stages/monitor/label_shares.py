@@ -21,14 +21,15 @@ class LabelShares(Detector):
 
     use: ClassVar[str] = "label_shares"
 
-    tolerance: float = Field(0.1, ge=0, le=1)
+    tolerance: float = Field(0.1, ge=0, le=1, description="distance from the training share")
     z: float = Field(3.29, gt=0, description="3.29: one false alarm in a thousand looks")
 
     def detect(self, window: Window) -> list[Signal]:
-        answers = [row["label"] for row in window.predictions if row["label"] is not None]
+        answers = window.usage.labels
+        total = sum(answers.values())
         signals = []
         for label in sorted({*window.training_shares, *answers}):
-            count, total = answers.count(label), len(answers)
+            count = answers.get(label, 0)
             low, high = wilson(count, total, self.z)
             expected = window.training_shares.get(label, 0.0)
             moved = low > expected + self.tolerance or high < expected - self.tolerance

@@ -19,8 +19,10 @@ class Monitor(Stage[Window, list[Signal]]):
 
     use: ClassVar[str] = "monitor"
 
-    window_hours: float = Field(24.0, gt=0)
-    detectors: tuple[SerializeAsAny[Detector], ...] = (Traffic(), LabelShares())
+    window_hours: float = Field(24.0, gt=0, description="how far back")
+    detectors: tuple[SerializeAsAny[Detector], ...] = Field(
+        (Traffic(), LabelShares()), description="what is looked for"
+    )
 
     def inputs(self, given: Window, root: Path) -> dict[str, str]:
         """Nothing: signals are of the moment and never reused."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from feilun.core.i18n import N_
@@ -21,26 +20,23 @@ class Traffic(Detector):
 
     use: ClassVar[str] = "traffic"
 
-    max_p99_ms: float = Field(1000.0, gt=0)
-    max_error_share: float = Field(0.01, ge=0, le=1)
+    max_p99_ms: float = Field(1000.0, gt=0, description="above it: a warning")
+    max_error_share: float = Field(0.01, ge=0, le=1, description="of requests; above it: a warning")
 
     def detect(self, window: Window) -> list[Signal]:
-        latency = {row["request"]: row["latency_ms"] for row in window.predictions}
-        failed = sum(row["status"] >= 500 for row in window.failures)
-        refused = len(window.failures) - failed
-        requests = len(latency) + failed
-        p50, p99 = (
-            np.percentile(list(latency.values()), [50, 99]).tolist() if latency else (0.0, 0.0)
-        )
-        share = failed / requests if requests else 0.0
+        usage = window.usage
+        requests = usage.requests + usage.failed
+        share = usage.failed / requests if requests else 0.0
         return [
             _signal("requests", requests, N_("requests: {value:.0f}")),
-            _signal("predictions", len(window.predictions), N_("predictions: {value:.0f}")),
-            _signal("refused", refused, N_("refused (4xx): {value:.0f}")),
-            _signal("latency_p50_ms", p50, N_("half answered within {value:.1f} ms")),
+            _signal("predictions", usage.predictions, N_("predictions: {value:.0f}")),
+            _signal("refused", usage.refused, N_("refused (4xx): {value:.0f}")),
+            _signal(
+                "latency_p50_ms", usage.latency_p50_ms, N_("half answered within {value:.1f} ms")
+            ),
             _signal(
                 "latency_p99_ms",
-                p99,
+                usage.latency_p99_ms,
                 N_("99 % answered within {value:.1f} ms; the limit is {limit} (max_p99_ms)"),
                 self.max_p99_ms,
             ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import polars as pl
+from pydantic import Field
 
 from feilun.core.run import Run
 from feilun.stages.prepare.step import Step, twin_key
@@ -20,7 +21,7 @@ class Conflicts(Step):
 
     use: ClassVar[str] = "conflicts"
 
-    keep: Literal["majority", "none"] = "majority"
+    keep: Literal["majority", "none"] = Field("majority", description="which label stays")
 
     def apply(self, frame: pl.DataFrame, run: Run) -> pl.DataFrame:
         frame = frame.with_columns(twin_key(pl.col("text")).alias("_key"))

@@ -33,7 +33,7 @@ class Prepare(Stage[PrepareGiven, Dataset]):
 
     use: ClassVar[str] = "prepare"
 
-    steps: tuple[SerializeAsAny[Step], ...] = Field(DEFAULT_STEPS)
+    steps: tuple[SerializeAsAny[Step], ...] = Field(DEFAULT_STEPS, description="in this order")
     split: Split = Split()
 
     def inputs(self, given: PrepareGiven, root: Path) -> dict[str, str]:

@@ -26,6 +26,8 @@ class Better(Rule):
             template = N_(
                 "better: {metric} {delta:+.3f} [{low:+.3f}, {high:+.3f}] against {against}"
             )
+        elif gain.low == gain.high == 0:
+            template = N_("not better: the same answers as {against}")
         elif gain.high < 0:
             template = N_(
                 "regression: {metric} {delta:+.3f} [{low:+.3f}, {high:+.3f}] against {against}"

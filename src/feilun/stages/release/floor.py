@@ -16,8 +16,8 @@ class Floor(Rule):
 
     use: ClassVar[str] = "floor"
 
-    metric: str = "macro_f1"
-    minimum: float = Field(ge=0, le=1)
+    metric: str = Field("macro_f1", description="a figure of the report")
+    minimum: float = Field(ge=0, le=1, description="for the lower end of its interval")
 
     def judge(self, case: Case) -> Ruling:
         figure = case.report.metrics.get(self.metric)

@@ -32,9 +32,9 @@ class Gate(Stage[GateGiven, Verdict]):
 
     use: ClassVar[str] = "release"
 
-    metric: Literal["accuracy", "macro_f1"] = "accuracy"
-    confidence: float = Field(0.95, gt=0.5, lt=1)
-    rules: tuple[SerializeAsAny[Rule], ...] = (Better(),)
+    metric: Literal["accuracy", "macro_f1"] = Field("accuracy", description="what must gain")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of the gain's interval")
+    rules: tuple[SerializeAsAny[Rule], ...] = Field((Better(),), description="all must pass")
 
     def inputs(self, given: GateGiven, root: Path) -> dict[str, str]:
         """The report and the dataset."""

@@ -64,6 +64,7 @@ class Engine:
         self._loaded: tuple[str, Predictor] | None = None
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._closed = False
+        self._door = threading.Lock()
         self._thread.start()
 
     @property
@@ -83,19 +84,23 @@ class Engine:
 
     def submit(self, texts: Sequence[str]) -> Future[Answer]:
         """A future of the answer; raises `Overloaded` or `Stopped` at once."""
-        if self._closed or self._loaded is None:
-            raise Stopped()
         work = _Work(texts, Future())
-        try:
-            self._queue.put_nowait(work)
-        except queue.Full:
-            raise Overloaded(self._limit) from None
+        # Under the lock, so that nothing gets in behind the mark that ends the queue.
+        with self._door:
+            if self._closed or self._loaded is None:
+                raise Stopped()
+            try:
+                self._queue.put_nowait(work)
+            except queue.Full:
+                raise Overloaded(self._limit) from None
         return work.done
 
     def close(self) -> None:
         """Answers what waits, then stops."""
-        self._closed = True
-        self._queue.put(None)
+        with self._door:
+            first, self._closed = not self._closed, True
+        if first:
+            self._queue.put(None)
         self._thread.join()
 
     def _work(self) -> None:
@@ -105,14 +110,21 @@ class Engine:
     def _answer(self, batch: list[_Work]) -> None:
         assert self._loaded is not None
         digest, predictor = self._loaded
+        # Who asked may have gone; from here on nobody can cancel.
+        batch = [work for work in batch if work.done.set_running_or_notify_cancel()]
+        if not batch:
+            return
         texts = [text for work in batch for text in work.texts]
         try:
             scores = predictor.scores(texts)
+            ends = np.cumsum([len(work.texts) for work in batch])[:-1]
+            answers = [
+                Answer(digest, self._task.predictions(work.texts, predictor.labels, rows))
+                for work, rows in zip(batch, np.split(scores, ends), strict=True)
+            ]
         except Exception as error:
             for work in batch:
                 work.done.set_exception(error)
             return
-        ends = np.cumsum([len(work.texts) for work in batch])[:-1]
-        for work, rows in zip(batch, np.split(scores, ends), strict=True):
-            predictions = self._task.predictions(work.texts, predictor.labels, rows)
-            work.done.set_result(Answer(digest, predictions))
+        for work, answer in zip(batch, answers, strict=True):
+            work.done.set_result(answer)

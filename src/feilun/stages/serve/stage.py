@@ -31,7 +31,7 @@ class Serve(Stage[ServeGiven, list[Prediction]]):
     port: int = Field(8000, ge=0, le=65535, description="0: any free one")
     max_inputs: int = Field(256, ge=1, le=10_000, description="texts in one request")
     max_chars: int = Field(20_000, ge=1, description="characters in one text")
-    max_body_bytes: int = Field(4_000_000, ge=1_000)
+    max_body_bytes: int = Field(4_000_000, ge=1_000, description="of one request, in bytes")
     queue: int = Field(256, ge=1, description="requests that may wait")
     drain_seconds: float = Field(20.0, ge=0, description="for open requests at shutdown")
 

@@ -64,8 +64,12 @@ class Train(Stage[Dataset, Model]):
     use: ClassVar[str] = "train"
 
     budget_seconds: float = Field(300.0, gt=0, description="for all candidates together")
-    metric: Literal["accuracy", "macro_f1"] = "accuracy"
-    model: SerializeAsAny[Architecture] = Auto()
+    metric: Literal["accuracy", "macro_f1"] = Field(
+        "accuracy", description="by which candidates are compared"
+    )
+    model: SerializeAsAny[Architecture] = Field(
+        Auto(), description="a family with its settings, or auto"
+    )
 
     def inputs(self, given: Dataset, root: Path) -> dict[str, str]:
         """The dataset."""
@@ -106,7 +110,11 @@ class Train(Stage[Dataset, Model]):
             architecture=plan.family.use, settings=settings, left_out=plan.left_out
         )
         if plan.left_out is not None:
-            run.say(f"{plan.family.use}: {plan.left_out}")
+            run.say(
+                _("{architecture}: {reason}").format(
+                    architecture=plan.family.use, reason=plan.left_out
+                )
+            )
             return Tried(candidate, plan.family, run.folder, [])
         predicted = self._fit(plan.family, frames, labels, run)
         counts = confusion(frames["validation"]["label"].to_list(), predicted, labels)

@@ -1,0 +1,39 @@
+"""The page of the records that preparing dropped, and why."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from feilun.console.page import Page
+from feilun.core.errors import Missing, shortened
+from feilun.core.i18n import N_
+from feilun.wheel.describe import reason_name
+from feilun.wheel.project import Project
+
+SHOWN = 100
+
+
+class Dropped(Page):
+    """How many records the newest dataset lost for which reason, and the first of them."""
+
+    use: ClassVar[str] = "dropped"
+    title: ClassVar[str] = N_("Dropped records")
+    template: ClassVar[str] = '{% include "dropped.html" %}'
+
+    def values(self, project: Project) -> dict[str, Any]:
+        try:
+            frame = project.dropped()
+        except Missing:
+            return {"total": 0, "counts": [], "rows": []}
+        counts = frame["reason"].value_counts(sort=True).rows()
+        rows = [
+            {
+                **row,
+                "reason": reason_name(row["reason"]),
+                "text": shortened(row["text"] or "", 200),
+                "source": shortened(row["source"], 40),
+            }
+            for row in frame.head(SHOWN).to_dicts()
+        ]
+        counted = [(reason_name(reason), count) for reason, count in counts]
+        return {"total": frame.height, "counts": counted, "rows": rows}

@@ -1,0 +1,285 @@
+"""Prepare: no record vanishes, no text stands on two sides, the test stays what it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from feilun.core.artifacts import Dataset
+from feilun.core.errors import FeilunError
+from feilun.stages.prepare import Prepare, PrepareGiven
+from feilun.stages.prepare.conflicts import Conflicts
+from feilun.stages.prepare.duplicates import Duplicates
+from feilun.stages.prepare.normalise import Normalise
+from feilun.stages.prepare.split import SPLITS, OneLabel, SplitTooSmall, TooFewRecords
+from feilun.stages.prepare.step import Step, twin_key
+from feilun.wheel.runner import LocalRun
+from tests.unit.stages.scratch import REVIEWS, Row, raw, records, scratch
+
+
+def apply(
+    step: Step, rows: list[Row], folder: Path
+) -> tuple[list[tuple[str, str | None]], pl.DataFrame]:
+    run = scratch(folder)
+    kept = step.apply(raw(rows), run)
+    assert kept.columns == raw([]).columns
+    return kept.select("text", "label").rows(), run.dropped()
+
+
+def prepare(
+    rows: list[Row], folder: Path, frozen: str | None = None, **settings_: object
+) -> Dataset:
+    run = scratch(folder, seed=7)
+    stage = Prepare.model_validate({"split": {"minimum": 4}} | settings_)
+    return stage.run(PrepareGiven(records(rows, run), frozen), run)
+
+
+def frames(dataset: Dataset, folder: Path) -> dict[str, pl.DataFrame]:
+    run = scratch(folder)
+    return {
+        name: pl.read_parquet(run.file(dataset.files[f"{name}.parquet"]))
+        for name in (*SPLITS, "dropped")
+    }
+
+
+def keys(frame: pl.DataFrame) -> set[str]:
+    return set(frame.select(twin_key(pl.col("text"))).to_series())
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("ＡＢＣ１２３！", "ABC123!"),
+        ("  多  个\t\n空\u3000格  ", "多 个 空 格"),
+        ("a\x00b\x1bc", "a b c"),
+        ("\ufeffzero\u200bwidth", "zero width"),
+        ("①②", "12"),
+        ("very good 👍", "very good 👍"),
+    ],
+)
+def test_normalising_writes_the_same_text_one_way(text: str, wanted: str, tmp_path: Path) -> None:
+    assert apply(Normalise(), [(text, "x")], tmp_path)[0] == [(wanted, "x")]
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n", None, "\u200b", "\x00"])
+def test_what_is_empty_is_dropped_with_its_reason(text: str | None, tmp_path: Path) -> None:
+    kept, dropped = apply(Normalise(), [(text, "x"), ("y", None)], tmp_path)
+    assert kept == [("y", None)]
+    assert dropped.select("step", "reason").rows() == [("normalise", "empty")]
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(texts=st.lists(st.text(max_size=15), min_size=1, max_size=6))
+def test_normalising_twice_is_normalising_once(texts: list[str], tmp_path: Path) -> None:
+    once, _dropped = apply(Normalise(), [(text, "x") for text in texts], tmp_path)
+    twice, dropped = apply(Normalise(), list(once), tmp_path)
+    assert twice == once
+    assert dropped.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "twins"),
+    [
+        ("很好！！", " 很 好", True),
+        ("Good.", "GOOD", True),
+        ("ＡＢ", "ab", True),
+        ("！！！", "!!!", True),
+        ("很好", "很差", False),
+        ("!!!", "???", False),
+        ("1", "2", False),
+    ],
+)
+def test_twins_are_told_by_letters_and_digits(one: str, two: str, twins: bool) -> None:
+    assert (len(keys(pl.DataFrame({"text": [one, two]}))) == 1) == twins
+
+
+@pytest.mark.parametrize(
+    ("keep", "wanted"),
+    [
+        ("majority", [("a!", "x"), ("A", "x"), ("a", None), ("c", "x"), ("b", None)]),
+        ("none", [("a", None), ("c", "x"), ("b", None)]),
+    ],
+)
+def test_conflicts_are_settled_by_more_than_half_or_not_at_all(
+    keep: str, wanted: list[tuple[str, str | None]], tmp_path: Path
+) -> None:
+    rows: list[Row] = [
+        ("a!", "x"),
+        ("A", "x"),
+        ("a", "y"),
+        ("a", None),
+        ("b", "x"),
+        ("b.", "y"),
+        ("c", "x"),
+        ("b", None),
+    ]
+    kept, dropped = apply(Conflicts.model_validate({"keep": keep}), rows, tmp_path)
+    assert kept == wanted
+    assert dropped["reason"].unique().to_list() == ["conflict"]
+    assert dropped.height == len(rows) - len(wanted)
+
+
+def test_two_against_two_has_no_majority(tmp_path: Path) -> None:
+    rows: list[Row] = [("a", "x"), ("a", "x"), ("a", "y"), ("a", "y")]
+    assert apply(Conflicts(), rows, tmp_path)[0] == []
+
+
+def test_of_twins_the_first_labelled_one_is_kept(tmp_path: Path) -> None:
+    rows: list[Row] = [("a", None), ("A!", "x"), ("a.", "x"), ("b", None), ("B", None)]
+    kept, dropped = apply(Duplicates(), rows, tmp_path)
+    assert kept == [("A!", "x"), ("b", None)]
+    assert dropped["text"].to_list() == ["a", "a.", "B"]
+    assert set(dropped["reason"]) == {"duplicate"}
+
+
+LABELLED = st.tuples(st.sampled_from("甲乙丙丁ABCDEFGHIJ"), st.sampled_from(["正面", "负面", None]))
+SOME = st.lists(
+    st.tuples(
+        LABELLED, st.sampled_from(["", "!", " ", "。"]), st.sampled_from(["x.csv", "feedback"])
+    ).map(lambda t: (t[0][0] + t[1], t[0][1], t[2])),
+    max_size=40,
+)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(rows=SOME, steps=st.sampled_from([None, [], [{"use": "duplicates"}]]))
+def test_every_record_is_kept_or_dropped_once_and_no_text_stands_on_two_sides(
+    rows: list[Row], steps: list[dict[str, str]] | None, tmp_path: Path
+) -> None:
+    all_rows = [*REVIEWS[:12], *rows]
+    more = {} if steps is None else {"steps": steps}
+    dataset = prepare(all_rows, tmp_path, **more)
+    found = frames(dataset, tmp_path)
+    assert (
+        sum(dataset.splits.values()) + found["dropped"].height == len(all_rows) == dataset.num_raw
+    )
+    places = sorted(
+        (source, row)
+        for name in found
+        for source, row in found[name].select("source", "row").rows()
+    )
+    assert places == sorted((r[2] if len(r) > 2 else "x.csv", at) for at, r in enumerate(all_rows))
+    sides = [keys(found[name]) for name in SPLITS]
+    assert sum(map(len, sides)) == len(set.union(*sides)), "a text stands on two sides"
+    assert dataset.dropped == dict(found["dropped"]["reason"].value_counts().sort("reason").rows())
+    for name in ("test", "validation"):
+        assert "feedback" not in set(found[name]["source"]), f"users chose what is in {name}"
+    assert found["unlabelled"]["label"].null_count() == found["unlabelled"].height
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(random=st.randoms(use_true_random=False))
+def test_the_order_of_records_does_not_change_their_side(random: object, tmp_path: Path) -> None:
+    shuffled = list(REVIEWS)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    one, two = (frames(prepare(list(rows), tmp_path), tmp_path) for rows in (REVIEWS, shuffled))
+    for name in SPLITS:
+        assert keys(one[name]) == keys(two[name])
+
+
+def test_more_records_do_not_move_most_of_the_old_ones(tmp_path: Path) -> None:
+    """Sides are drawn by key: what was in the test stays there unless its place is taken."""
+    before = keys(frames(prepare(REVIEWS[:50], tmp_path), tmp_path)["test"])
+    after = keys(frames(prepare(REVIEWS, tmp_path), tmp_path)["test"])
+    assert len(before & after) >= len(before) * 0.6
+
+
+def test_the_shares_are_those_asked_for_label_by_label(tmp_path: Path) -> None:
+    split = {"minimum": 4, "test": 0.3, "validation": 0.2}
+    dataset = prepare(REVIEWS, tmp_path, split=split)
+    assert dataset.balance["test"] == {"正面": 9, "负面": 9}
+    assert dataset.balance["validation"] == {"正面": 5, "负面": 5}
+    assert dataset.splits["train"] == 32
+    assert dataset.labels == ("正面", "负面")
+
+
+def test_another_seed_draws_another_test(tmp_path: Path) -> None:
+    run = scratch(tmp_path, seed=1)
+    stage = Prepare.model_validate({"split": {"minimum": 4}})
+    other = stage.run(PrepareGiven(records(REVIEWS, run), None), run)
+    assert keys(frames(other, tmp_path)["test"]) != keys(
+        frames(prepare(REVIEWS, tmp_path), tmp_path)["test"]
+    )
+
+
+def test_a_frozen_test_keeps_its_rows_whatever_comes(tmp_path: Path) -> None:
+    first = prepare(REVIEWS[:40], tmp_path)
+    frozen = frames(first, tmp_path)["test"]
+    asked = frozen["text"][0]
+    later: list[Row] = [
+        *REVIEWS[20:],  # some of the old ones have gone from the sources
+        (f"{asked}！", "正面", "feedback"),
+        ("新的 评论", "负面", "feedback"),
+    ]
+    second = prepare(later, tmp_path, first.files["test.parquet"])
+    found = frames(second, tmp_path)
+    assert second.files["test.parquet"] == first.files["test.parquet"]
+    assert not keys(found["train"]) & keys(frozen)
+    assert not keys(found["validation"]) & keys(frozen)
+    assert "新的 评论" in found["train"]["text"].to_list()
+    assert "feedback" not in set(found["validation"]["source"])
+    if asked not in [row[0] for row in REVIEWS[20:]]:
+        assert second.dropped["in_test"] == 1
+
+
+def test_a_label_that_came_after_the_test_was_frozen_can_be_trained(tmp_path: Path) -> None:
+    first = prepare(REVIEWS, tmp_path)
+    more: list[Row] = [*REVIEWS, *((f"一般{chr(0x5E00 + n)}", "中性") for n in range(8))]
+    second = prepare(more, tmp_path, first.files["test.parquet"])
+    assert second.labels == ("中性", "正面", "负面")
+    assert second.balance["train"]["中性"] >= 6
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted"),
+    [
+        ([], TooFewRecords),
+        ([("a", None)] * 50, TooFewRecords),
+        (REVIEWS[:3], TooFewRecords),
+        ([(f"很{chr(0x4E00 + n)}", "x") for n in range(20)], OneLabel),
+        ([*REVIEWS[:20], ("唯一的", "稀有")], SplitTooSmall),
+        ([("a1", "x"), ("a2", "x"), ("a3", "y"), ("a4", "y")], SplitTooSmall),
+    ],
+)
+def test_too_little_to_learn_from_is_told_with_the_limit(
+    rows: list[Row], wanted: type[FeilunError], tmp_path: Path
+) -> None:
+    with pytest.raises(wanted) as caught:
+        prepare(rows, tmp_path)
+    assert caught.value.remedy
+    assert any(character.isdigit() for character in caught.value.message)
+
+
+def test_preparing_what_was_prepared_drops_nothing_more(tmp_path: Path) -> None:
+    rows: list[Row] = [*REVIEWS, *REVIEWS[:5], ("  很好，第一次住 ", "负面"), ("", "x")]
+    found = frames(prepare(rows, tmp_path), tmp_path)
+    kept = pl.concat([found[name].drop("key") for name in SPLITS]).sort("row")
+    again = prepare(kept.select("text", "label").rows(), tmp_path)
+    assert again.dropped == {}
+    assert again.splits == {name: found[name].height for name in SPLITS}
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
+    assert prepare(REVIEWS, tmp_path).digest == prepare(REVIEWS, tmp_path).digest
+
+
+def test_a_step_that_lets_records_vanish_is_found(tmp_path: Path) -> None:
+    """Negative control for the count above: a step that drops without saying so."""
+    run = scratch(tmp_path)
+    frame = raw(REVIEWS)
+
+    class Careless(Duplicates):
+        def apply(self, frame: pl.DataFrame, run: LocalRun) -> pl.DataFrame:  # type: ignore[override]
+            return frame.head(30)
+
+    assert Careless().apply(frame, run).height + run.dropped().height != frame.height

@@ -1,0 +1,121 @@
+"""`feilun new`: a folder that can turn, or a clear error and nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from feilun.core.errors import FeilunError
+from feilun.wheel.project import Project
+from feilun.wheel.tables import read_texts, unescaped, write_table
+from feilun.wheel.template import new
+
+
+def make(
+    folder: Path, name: str = "reviews", data: str = "data.csv", **more: str | None
+) -> Project:
+    options: dict[str, str | None] = {"text": None, "label": None} | more
+    return new(
+        name,
+        task="classify",
+        data=folder / data,
+        text=options["text"],
+        label=options["label"],
+        parent=folder,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "data.csv").write_text("id,评论,类别\n1,房间很干净，满意,好\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_a_new_project_names_its_columns_and_its_source_relatively(folder: Path) -> None:
+    source = make(folder).settings.collect.sources[0].model_dump()
+    assert source["path"] == "../data.csv"
+    assert source["columns"] == {"text": "评论", "label": "类别"}
+    assert (folder / "reviews" / ".gitignore").read_text() == ".feilun/\n"
+
+
+def test_named_columns_are_taken_as_they_are(folder: Path) -> None:
+    odd = 'a "b" \\ \x7f'
+    pl.DataFrame({odd: ["some longer text"], "y": ["x"]}).write_ndjson(folder / "odd.jsonl")
+    source = make(folder, data="odd.jsonl", text=odd, label="y").settings.collect.sources[0]
+    assert source.model_dump()["columns"] == {"text": odd, "label": "y"}
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"name": "../up"}, "bad_name"),
+        ({"name": "a/b"}, "bad_name"),
+        ({"name": ""}, "bad_name"),
+        ({"name": "x" * 65}, "bad_name"),
+        ({"name": "a\nb"}, "bad_name"),
+        ({"name": ".hidden"}, "bad_name"),
+        ({"data": "gone.csv"}, "file_missing"),
+        ({"data": "a.xlsx"}, "no_records"),
+        ({"data": "empty"}, "no_records"),
+        ({"text": "评伦"}, "column_missing"),
+        ({"text": "评论", "label": "y"}, "column_missing"),
+        ({"name": "data.csv"}, "project_exists"),
+    ],
+)
+def test_what_cannot_be_a_project_is_told_and_nothing_is_written(
+    options: dict[str, str], code: str, folder: Path
+) -> None:
+    (folder / "a.xlsx").touch()
+    (folder / "empty" / "dir.csv").mkdir(parents=True)
+    before = sorted(path.name for path in folder.rglob("*"))
+    with pytest.raises(FeilunError) as caught:
+        make(folder, **options)
+    assert caught.value.code == code
+    assert caught.value.remedy
+    assert sorted(path.name for path in folder.rglob("*")) == before
+
+
+def test_what_is_there_already_is_left_alone(folder: Path) -> None:
+    (folder / "reviews").mkdir()
+    (folder / "reviews" / ".gitignore").write_text("mine\n")
+    make(folder)
+    assert (folder / "reviews" / ".gitignore").read_text() == "mine\n"
+    (folder / "reviews" / "feilun.toml").write_text("mine")
+    with pytest.raises(FeilunError, match="is there already"):
+        make(folder)
+    assert (folder / "reviews" / "feilun.toml").read_text() == "mine"
+
+
+def test_a_folder_of_labels_needs_no_columns(folder: Path) -> None:
+    for label in ("好", "差"):
+        (folder / "texts" / label).mkdir(parents=True)
+        (folder / "texts" / label / "1.txt").write_text("x")
+    source = make(folder, data="texts").settings.collect.sources[0].model_dump()
+    assert source["columns"] == {}
+
+
+RISKY = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "'=x", "''-", "plain", "'quoted'", "", "负面"]
+
+
+def test_formulas_are_neutralised_in_csv_and_come_back(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"a": RISKY, "n": range(len(RISKY))})
+    write_table(frame, tmp_path / "t.csv")
+    table = pl.read_csv(tmp_path / "t.csv", infer_schema=False)
+    assert not any(cell[:1] in "=+-@\t\r" for cell in table["a"] if cell)
+    assert (tmp_path / "t.csv").read_bytes().startswith(b"\xef\xbb\xbf")
+    assert unescaped(table)["a"].fill_null("").to_list() == RISKY
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_other_formats_keep_every_byte(form: str, tmp_path: Path) -> None:
+    path = tmp_path / f"t.{form}"
+    write_table(pl.DataFrame({"a": RISKY}), path)
+    assert read_texts(path, "a") == RISKY
+
+
+def test_an_unknown_ending_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FeilunError, match=r"must be \.csv, \.jsonl or \.parquet"):
+        write_table(pl.DataFrame({"a": [1]}), tmp_path / "t.xlsx")
+    write_table(pl.DataFrame({"n": [1]}), tmp_path / "t.csv")
