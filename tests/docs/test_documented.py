@@ -88,6 +88,7 @@ STAGE_PAGES = {
     "detector": "monitor.md",
     "collector": "feedback.md",
     "task": "settings.md",
+    "page": "prepare.md",
 }
 
 

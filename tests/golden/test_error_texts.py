@@ -23,8 +23,16 @@ from feilun.core.i18n import speak
 GOLDEN = Path(__file__).parent / "errors.txt"
 HOW = "python -m tests.golden.test_error_texts"
 KINDS = {
-    "FeilunError", "Invalid", "Missing", "Conflict", "Denied", "Busy", "Full", "Damaged",
-}  # fmt: skip
+    "FeilunError",
+    "Invalid",
+    "Missing",
+    "Conflict",
+    "Denied",
+    "Busy",
+    "Full",
+    "Damaged",
+    "Throttled",
+}
 """Kinds are raised only through their subclasses."""
 
 DIGEST = "ab" * 32
@@ -176,7 +184,7 @@ def test_every_error_has_an_example_and_a_remedy() -> None:
         assert error.remedy, f"{cls.__name__} does not say how to mend it"
         unfilled = re.findall(r"{[a-z_]+[^}]*}", f"{error.message} {error.remedy}")
         assert not unfilled, f"a placeholder of {cls.__name__} was not filled"
-        assert error.exit_code in range(1, 9), cls
+        assert error.exit_code in range(1, 10), cls
         assert str(error) == error.message, cls
 
 

@@ -140,7 +140,7 @@ def test_feedback_is_added_imported_and_exported(inside: Path, capsys: Cap) -> N
         ).strip()
         == added["id"]
     )
-    assert "1 rows written" in said(capsys, ["feedback", "export", "out.csv"])
+    assert "out.csv: 1" in said(capsys, ["feedback", "export", "out.csv"])
     assert parsed(capsys, ["feedback", "import", "out.csv"]) == {"added": 1, "refused": []}
     Path("bad.csv").write_text("prediction_id,kind,value\nnobody,rating,true\n")
     assert "0 added, 1 refused" in said(capsys, ["feedback", "import", "bad.csv"], 1)

@@ -20,6 +20,7 @@ from feilun.core.errors import (
     Missing,
     NotReadable,
     NotWritable,
+    Throttled,
     disk_error,
     nearest,
     read_error,
@@ -28,8 +29,8 @@ from feilun.core.errors import (
 
 
 def test_each_kind_has_its_own_exit_code() -> None:
-    kinds = (FeilunError, Invalid, Missing, Conflict, Denied, Busy, Full, Damaged)
-    assert [kind.exit_code for kind in kinds] == [1, 2, 3, 4, 5, 6, 7, 8]
+    kinds = (FeilunError, Invalid, Missing, Conflict, Denied, Busy, Full, Damaged, Throttled)
+    assert [kind.exit_code for kind in kinds] == list(range(1, 10))
     assert len({kind.kind for kind in kinds}) == len(kinds)
 
 
