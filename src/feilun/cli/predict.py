@@ -43,8 +43,10 @@ def predict(
 ) -> None:
     """A row per input: label, score, scores. Texts are logged, files only with --log."""
     from feilun.stages.collect.files import FORMATS
-    from feilun.wheel.tables import read_texts, write_table
+    from feilun.wheel.tables import check_ending, read_texts, write_table
 
+    if out is not None:
+        check_ending(out)
     path = Path(inputs[0])
     is_file = len(inputs) == 1 and path.suffix.lower() in FORMATS
     texts = read_texts(path, text) if is_file else inputs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -223,14 +223,17 @@ class Control:
         reused: bool,
         cost: Cost,
     ) -> None:
-        """Writes down that a stage of the turn is finished."""
+        """Writes down that a stage of the turn is finished; a resumed turn that finds what it
+        had made before it was killed keeps that cost."""
         with self.database.write() as connection:
             connection.execute(
                 sa.text(
                     "INSERT INTO steps (turn, stage, artifact, reused, cost, ended_at) VALUES"
                     " (:turn, :stage, :artifact, :reused, :cost, :at)"
                     " ON CONFLICT (turn, stage) DO UPDATE SET artifact = excluded.artifact,"
-                    " reused = excluded.reused, cost = excluded.cost, ended_at = excluded.ended_at"
+                    " reused = excluded.reused, ended_at = excluded.ended_at, cost = CASE WHEN"
+                    " steps.artifact = excluded.artifact AND excluded.reused THEN steps.cost"
+                    " ELSE excluded.cost END"
                 ),
                 {
                     "turn": turn,
@@ -241,6 +244,15 @@ class Control:
                     "at": now(),
                 },
             )
+
+    def forget_steps(self, turn: int, stages: Sequence[str]) -> None:
+        """Takes back that the stages are finished: what they made came of something older."""
+        with self.database.write() as connection:
+            for stage in stages:
+                connection.execute(
+                    sa.text("DELETE FROM steps WHERE turn = :turn AND stage = :stage"),
+                    {"turn": turn, "stage": stage},
+                )
 
     # Artifacts
 

@@ -13,6 +13,8 @@ from feilun.stages.collect.columns import ColumnMissing, guess_columns
 from feilun.stages.collect.files import FORMATS, FileMissing, Files, read_table
 from feilun.store.disk import write_file
 
+WRITTEN = (".csv", ".jsonl", ".ndjson", ".parquet")
+
 
 class UnknownFormat(Invalid):
     """The file's ending names no format that can be written."""
@@ -51,22 +53,27 @@ def unescaped(table: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(pl.when(escaped).then(text.str.slice(1)).otherwise(text).name.keep())
 
 
+def check_ending(path: Path) -> None:
+    """Raises `UnknownFormat` where `write_table` would, before any work is done."""
+    if path.suffix.lower() not in WRITTEN:
+        raise UnknownFormat(path)
+
+
 def write_table(frame: pl.DataFrame, path: Path) -> None:
     """Writes the table durably in the format of the path's ending; raises `UnknownFormat`.
 
     In CSV a text that a spreadsheet would run as a formula gets a leading apostrophe.
     """
+    check_ending(path)
     target = io.BytesIO()
     ending = path.suffix.lower()
     if ending == ".parquet":
         frame.write_parquet(target)
     elif ending in {".jsonl", ".ndjson"}:
         frame.write_ndjson(target)
-    elif ending == ".csv":
+    else:
         risky = pl.col(pl.String).str.contains(_FORMULA)
         safe = pl.when(risky).then("'" + pl.col(pl.String)).otherwise(pl.col(pl.String))
         # The mark lets spreadsheets see that it is UTF-8.
         frame.with_columns(safe.name.keep()).write_csv(target, include_bom=True)
-    else:
-        raise UnknownFormat(path)
     write_file(path, target.getvalue())

@@ -122,8 +122,8 @@ def _columns(data: Path, text: str | None, label: str | None) -> str:
         for column in found.values():
             if column not in table.columns:
                 raise ColumnMissing(tables[0], column, table.columns)
-        if "text" not in found:
-            found = {**guess_columns(table, tables[0]), **found}
+        if len(found) < len(named):
+            found = guess_columns(table, tables[0], found)
     return ", ".join(f"{role} = {_quoted(column)}" for role, column in found.items())
 
 

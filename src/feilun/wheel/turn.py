@@ -96,6 +96,7 @@ def revolve(workspace: Workspace, until: str, observer: Observer | None = None) 
         except FeilunError as error:
             workspace.control.end_turn(row.number, FAILED, error=error.message)
             raise
+        workspace.control.forget_steps(row.number, MAKING[MAKING.index(until) + 1 :])
         workspace.control.end_turn(
             row.number,
             DONE if verdict else OPEN,

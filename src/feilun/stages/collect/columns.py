@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -52,13 +53,16 @@ class ColumnUnclear(Invalid):
         )
 
 
-def guess_columns(frame: pl.DataFrame, path: Path | str) -> dict[str, str]:
+def guess_columns(
+    frame: pl.DataFrame, path: Path | str, known: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """The likely `text` and, if any, `label` column: by name, else the longest column of text
     and the one with the fewest different values; raises `ColumnUnclear`."""
     names = frame.columns
     by_name = {name.strip().lower(): name for name in reversed(names)}
-    text = next((by_name[n] for n in TEXT_NAMES if n in by_name), None)
-    label = next((by_name[n] for n in LABEL_NAMES if n in by_name), None)
+    known = known or {}
+    text = known.get("text") or next((by_name[n] for n in TEXT_NAMES if n in by_name), None)
+    label = known.get("label") or next((by_name[n] for n in LABEL_NAMES if n in by_name), None)
     if text is None:
         lengths = {
             name: frame[name].cast(pl.String).str.len_chars().mean() or 0.0

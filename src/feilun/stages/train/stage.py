@@ -22,7 +22,7 @@ from feilun.core.message import Message
 from feilun.core.run import Run
 from feilun.core.stage import Stage
 from feilun.models import Architecture, Auto, Family, load
-from feilun.store.disk import write_file
+from feilun.store.disk import sync_tree, write_file
 from feilun.tasks import Classify
 from feilun.tasks.metrics import METRIC_NAMES, METRICS, confusion, gain
 
@@ -219,6 +219,8 @@ class Train(Stage[Dataset, Model]):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             family.fit(frames["train"], frames["validation"], labels, folder, run)
+            # The answers below say that the model is there: it must be so after a power cut too.
+            sync_tree(folder)
             texts = frames["validation"]["text"].to_list()
             answers = Classify().predictions(texts, labels, load(folder).scores(texts))
             write_file(done, json.dumps([answer.label for answer in answers]).encode())
