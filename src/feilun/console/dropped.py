@@ -10,11 +10,11 @@ from feilun.core.i18n import N_
 from feilun.wheel.describe import reason_name
 from feilun.wheel.project import Project
 
-SHOWN = 100
+SHOWN = 25
 
 
 class Dropped(Page):
-    """How many records the newest dataset lost for which reason, and the first of them."""
+    """How many records the newest dataset lost for which reason, and the first of each."""
 
     use: ClassVar[str] = "dropped"
     title: ClassVar[str] = N_("Dropped records")
@@ -24,7 +24,7 @@ class Dropped(Page):
         try:
             frame = project.dropped()
         except Missing:
-            return {"total": 0, "counts": [], "rows": []}
+            return {"total": 0, "counts": [], "rows": [], "shown": SHOWN}
         counts = frame["reason"].value_counts(sort=True).rows()
         rows = [
             {
@@ -33,7 +33,7 @@ class Dropped(Page):
                 "text": shortened(row["text"] or "", 200),
                 "source": shortened(row["source"], 40),
             }
-            for row in frame.head(SHOWN).to_dicts()
+            for row in frame.group_by("reason", maintain_order=True).head(SHOWN).to_dicts()
         ]
         counted = [(reason_name(reason), count) for reason, count in counts]
-        return {"total": frame.height, "counts": counted, "rows": rows}
+        return {"total": frame.height, "counts": counted, "rows": rows, "shown": SHOWN}

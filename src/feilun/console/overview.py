@@ -181,7 +181,7 @@ def _stages(
             lines[stage] = _made(project, turn, step)
     loud = sum(signal.level is Level.WARNING for signal in signals)
     lines["serve"] = (
-        (GOOD, _("{count} predictions so far").format(count=counts["predictions"]))
+        (GOOD, _("{count:,} predictions so far").format(count=counts["predictions"]))
         if release
         else (WAITING, _("no model is live yet"))
     )
@@ -191,7 +191,7 @@ def _stages(
     if not counts["predictions"]:
         lines["monitor"] = (WAITING, _("nothing to watch yet"))
     lines["feedback"] = (
-        (GOOD, _("{count} received; newest {at}").format(
+        (GOOD, _("{count:,} received; newest {at}").format(
             count=counts["feedback"], at=feedback[0].at
         ))
         if feedback
@@ -213,11 +213,11 @@ def _made(project: Project, turn: Turn, step: StepRow) -> tuple[str, str]:
     state = REUSED if step.reused else GOOD
     line = _("done")
     if step.stage == "collect" and turn.records:
-        line = _("{rows} records from {count} source(s)").format(
+        line = _("{rows:,} records from {count} source(s)").format(
             rows=turn.records.num_rows, count=len(turn.records.sources)
         )
     elif step.stage == "prepare" and turn.dataset:
-        line = _("{kept} kept, {dropped} dropped").format(
+        line = _("{kept:,} kept, {dropped:,} dropped").format(
             kept=sum(turn.dataset.splits.values()), dropped=sum(turn.dataset.dropped.values())
         )
     elif step.stage == "train" and turn.model:
@@ -226,7 +226,7 @@ def _made(project: Project, turn: Turn, step: StepRow) -> tuple[str, str]:
         )
     elif step.stage == "evaluate" and turn.report:
         metric = project.settings.release.metric
-        line = _("{metric} {value:.3f} on {count} records").format(
+        line = _("{metric} {value:.3f} on {count:,} records").format(
             metric=metric_name(metric),
             value=turn.report.metrics[metric].value,
             count=turn.report.num_test,

@@ -137,3 +137,21 @@ def test_the_geometry() -> None:
     assert 0 < bar.low < bar.value < bar.high < 100
     assert wheel.scale([]) == (0.0, 1.0)
     assert wheel.scale([Interval(1.0, 1.0, 1.0)])[1] == 1.0
+
+
+def test_the_dropped_records_are_shown_with_their_reasons(
+    client: TestClient, trained_project: Project
+) -> None:
+    assert client.get("/console/dropped", follow_redirects=False).status_code == 303
+    source = trained_project.settings.collect.sources[0].model_dump()["path"]
+    path = trained_project.root / source
+    lines = path.read_text("utf-8").splitlines()
+    path.write_text("\n".join([*lines, lines[1]]) + "\n", encoding="utf-8")
+    trained_project.turn(until="prepare")
+    sign_in(client, trained_project.keys.add("ann"))
+    page = client.get("/console/dropped")
+    assert page.status_code == 200
+    assert "duplicate" in page.text
+    dropped = trained_project.dropped()
+    assert dropped.height == 1
+    assert source in page.text

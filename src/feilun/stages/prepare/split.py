@@ -93,11 +93,12 @@ class Split(BaseModel):
         validation = _lowest(
             ours.filter(pl.len().over("label") >= 4), self.validation, f"{run.seed}:validation"
         )
+        # In the order of their keys: what is learnt must not depend on who came first.
         splits = {
-            "train": _without(labelled, validation),
-            "validation": validation,
-            "test": frozen,
-            "unlabelled": frame.filter(unlabelled),
+            "train": _without(labelled, validation).sort("key"),
+            "validation": validation.sort("key"),
+            "test": frozen.sort("key"),
+            "unlabelled": frame.filter(unlabelled).sort("key"),
         }
         _check(splits)
         return splits
