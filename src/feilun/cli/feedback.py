@@ -88,10 +88,12 @@ def export(
         Path, typer.Argument(help=_("Write .csv, .jsonl or .parquet here."), metavar="FILE")
     ],
     project: ProjectFolder = HERE,
+    as_json: AsJson = False,
 ) -> None:
     """Writes every feedback with the input and the answer it is about."""
+    from feilun.cli.output import print_written
     from feilun.wheel.exchange import export_feedback
 
     with open_project(project) as opened:
         count = export_feedback(opened, path)
-    typer.echo(_("rows written to {path}: {count:,}").format(count=count, path=path))
+    print_written(count, path, as_json=as_json)

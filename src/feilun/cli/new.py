@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from feilun.cli.app import App
-from feilun.cli.options import HERE
+from feilun.cli.options import HERE, AsJson
 from feilun.core.errors import Invalid, nearest
 from feilun.core.i18n import _
 
@@ -40,6 +40,7 @@ def new(
     label: Annotated[
         str | None, typer.Option(help=_("The column of the label."), metavar="COLUMN")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Writes `NAME/feilun.toml` and says what comes next."""
     from feilun.core.part import names
@@ -49,6 +50,11 @@ def new(
         raise UnknownTask(task, names("task"))
     project = make(name, task=task, data=data, text=text, label=label, parent=HERE)
     source = project.settings.collect.sources[0].model_dump()
+    if as_json:
+        from feilun.cli.output import print_json
+
+        print_json({"project": name, "folder": str(project.root), "source": source})
+        return
     typer.secho("✓ ", fg="green", nl=False)
     typer.echo(_("{path} is ready.").format(path=Path(name) / "feilun.toml"))
     columns = source.get("columns") or {}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from feilun.core.i18n import _
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +28,14 @@ def console(*, err: bool = False) -> Console:
 def print_json(value: Any) -> None:
     """`value` as indented JSON, non-ASCII as it is."""
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def print_written(count: int, path: Path, *, as_json: bool) -> None:
+    """How many rows went into which file."""
+    if as_json:
+        print_json({"rows": count, "path": str(path)})
+    else:
+        typer.echo(_("rows written to {path}: {count:,}").format(count=count, path=path))
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

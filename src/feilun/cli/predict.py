@@ -42,6 +42,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """A row per input: label, score, scores. Texts are logged, files only with --log."""
+    from feilun.cli.output import print_json, print_written
     from feilun.stages.collect.files import FORMATS
     from feilun.wheel.tables import check_ending, read_texts, write_table
 
@@ -54,10 +55,8 @@ def predict(
         answers = opened.predict(texts, log=log if log is not None else not is_file)
     if out is not None:
         write_table(_table(texts, answers), out)
-        typer.echo(_("rows written to {path}: {count:,}").format(count=len(texts), path=out))
+        print_written(len(texts), out, as_json=as_json)
     elif as_json:
-        from feilun.cli.output import print_json
-
         print_json([answer._asdict() for answer in answers])
     else:
         _print(texts, answers)

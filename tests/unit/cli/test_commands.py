@@ -291,3 +291,14 @@ def test_a_reader_that_goes_away_is_no_error(inside: Path) -> None:
     )
     assert run.stderr == ""
     assert run.stdout.endswith("0\n")
+
+
+def test_what_is_written_is_told_as_json_too(inside: Path, capsys: Cap) -> None:
+    pl.DataFrame({"text": [GOOD, GOOD]}).write_csv("in.csv")
+    told = parsed(capsys, ["predict", "in.csv", "--out", "out.jsonl"])
+    assert told == {"rows": 2, "path": "out.jsonl"}
+    assert parsed(capsys, ["feedback", "export", "all.csv"])["rows"] == 0
+    table = "text,label\n" + "".join(f"好评{i},a\n不好{i},b\n" for i in range(9))
+    Path("t.csv").write_text(table, encoding="utf-8")
+    made = parsed(capsys, ["new", "another", "--data", "t.csv"])
+    assert made["source"]["columns"] == {"text": "text", "label": "label"}
