@@ -6,14 +6,14 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from feilun.models.transformer.family import Transformer
+    from feilun.models.transformer.settings import Settings
 
 
 class Facts(NamedTuple):
     """What the card says; nothing in it depends on when or how fast."""
 
     labels: tuple[str, ...]
-    settings: Transformer
+    settings: Settings
     num_train: int
     num_validation: int
     num_parameters: int

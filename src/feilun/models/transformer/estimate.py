@@ -17,7 +17,7 @@ from feilun.models.transformer.sizes import SIZES, Size, epochs_for
 if TYPE_CHECKING:
     import polars as pl
 
-    from feilun.models.transformer.family import Transformer
+    from feilun.models.transformer.settings import Settings
 
 SAMPLE_TEXTS, SAMPLE_CHARACTERS = 512, 100_000
 PROBE_SECONDS = 1.2
@@ -44,7 +44,7 @@ class Probe(NamedTuple):
     num_characters: int
 
 
-def estimate(settings: Transformer, train: pl.DataFrame, budget: float, run: Run) -> Estimate:
+def estimate(settings: Settings, train: pl.DataFrame, budget: float, run: Run) -> Estimate:
     """Size and epochs within `budget` seconds, if any are, and the seconds they would take.
 
     With size `auto`, the biggest size that the number of texts merits and for which at least
@@ -69,7 +69,7 @@ def estimate(settings: Transformer, train: pl.DataFrame, budget: float, run: Run
     raise AssertionError("unreachable: the first merited size always returns")
 
 
-def _cost(probe: Probe, chosen: Transformer) -> tuple[float, float]:
+def _cost(probe: Probe, chosen: Settings) -> tuple[float, float]:
     """Seconds that any training of `chosen` takes, and seconds per epoch."""
     size = chosen.preset
     million = size.parameters() / 1e6
@@ -96,7 +96,7 @@ def _import_seconds() -> float:
     return time.monotonic() - begun
 
 
-def _probe(settings: Transformer, train: pl.DataFrame, run: Run) -> Probe:
+def _probe(settings: Settings, train: pl.DataFrame, run: Run) -> Probe:
     import_seconds = _import_seconds()
     texts = train["text"]
     sample = [text or "" for text in texts.gather_every(max(len(texts) // SAMPLE_TEXTS, 1))]
@@ -115,7 +115,7 @@ def _probe(settings: Transformer, train: pl.DataFrame, run: Run) -> Probe:
     )
 
 
-def _pace(settings: Transformer, encoded: tokens.Encoded, seed: int) -> float:
+def _pace(settings: Settings, encoded: tokens.Encoded, seed: int) -> float:
     """Multiply-adds per second of nano's steps, forward passes counted alone."""
     import torch
 

@@ -27,7 +27,7 @@ from feilun.models.transformer.checkpoint import Checkpoints, Position, State, d
 if TYPE_CHECKING:
     import polars as pl
 
-    from feilun.models.transformer.family import Transformer
+    from feilun.models.transformer.settings import Settings
 
 CHECKPOINT_SECONDS = 30.0
 """At most so long between two checkpoints; what a kill costs."""
@@ -61,7 +61,7 @@ class Split(NamedTuple):
 class Material(NamedTuple):
     """All that training reads."""
 
-    settings: Transformer
+    settings: Settings
     labels: tuple[str, ...]
     tokenizer: tokenizers.Tokenizer
     train: Split
@@ -71,7 +71,7 @@ class Material(NamedTuple):
 
 
 def fit(
-    settings: Transformer,
+    settings: Settings,
     train: pl.DataFrame,
     validation: pl.DataFrame,
     labels: Sequence[str],
@@ -93,7 +93,7 @@ def fit(
 
 
 def _fingerprint(
-    settings: Transformer,
+    settings: Settings,
     train: pl.DataFrame,
     validation: pl.DataFrame,
     labels: Sequence[str],
@@ -112,7 +112,7 @@ def _fingerprint(
 
 
 def _material(
-    settings: Transformer,
+    settings: Settings,
     train: pl.DataFrame,
     validation: pl.DataFrame,
     labels: tuple[str, ...],
