@@ -84,6 +84,8 @@ def print_turn(made: Turn, *, watched: bool) -> None:
         for step in made.steps:
             if results.get(step.stage) is not None:
                 print_stage(step.stage, results[step.stage], step.cost, step.reused)
+            if step.stage == "train" and made.model is not None and made.model.chosen_because:
+                typer.echo(f"    {made.model.chosen_because}")
     typer.echo(
         _("Turn {number}: {status} in {seconds:.1f} s.").format(
             number=made.number, status=status_name(made.status), seconds=made.seconds
