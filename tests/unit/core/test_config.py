@@ -64,7 +64,7 @@ def test_a_small_file_has_defaults_for_all_else() -> None:
             "[[prepare.steps]]\nuse = 'zzz'",
             7,
             "prepare.steps[0]",
-            "unknown use 'zzz'; known: conflicts, duplicates, normalise",
+            "unknown use 'zzz'; known: conflicts, duplicates, ",
         ),
         (
             "[[prepare.steps]]\nuse = 'normalise'\n[[prepare.steps]]\nuse = 'conflicts'\nkep = 'all'",  # noqa: E501

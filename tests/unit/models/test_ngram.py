@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from safetensors.numpy import load_file, save_file
 
+from feilun.core.compiled import KernelsMissing
 from feilun.models.family import LabelUnknown, NothingToLearn
 from feilun.models.folder import NotAModel
-from feilun.models.ngram import Ngram, native
+from feilun.models.ngram import Ngram, native, predict, training
 from feilun.models.ngram.calibration import calibrated
 from feilun.models.ngram.text import LONG, lines
 
@@ -243,7 +244,8 @@ def test_the_same_work_gives_the_same_bytes_with_any_number_of_threads(tmp_path,
     for given_, labels in ((records, ("bad", "good")), (third, ("a", "b", "c"))):
         digests = []
         for count in (1, 2, 3):
-            monkeypatch.setattr(native, "threads", lambda count=count: count)
+            for module in (native, predict, training):
+                monkeypatch.setattr(module, "usable_cores", lambda count=count: count)
             folder = tmp_path / f"{len(labels)}-{count}"
             trained(folder, given_, labels)
             digests.append({path.name: path.read_bytes() for path in folder.iterdir()})
@@ -364,7 +366,8 @@ def test_a_big_batch_answers_as_one_by_one(model, monkeypatch):
     texts = [f"{text}{i}" for i in range(100) for text in (*GOOD, *BAD, "", "\ud800")]
     one_by_one = np.vstack([predictor.scores([text]) for text in texts])
     for count in (1, 2, 5):
-        monkeypatch.setattr(native, "threads", lambda count=count: count)
+        for module in (native, predict, training):
+            monkeypatch.setattr(module, "usable_cores", lambda count=count: count)
         assert np.array_equal(predictor.scores(texts), one_by_one, equal_nan=True)
 
 
@@ -470,7 +473,7 @@ def test_a_card_that_does_not_fit_is_refused(model, tmp_path, changed):
 def test_a_missing_library_says_how_to_mend_it(monkeypatch, tmp_path):
     native._library.cache_clear()
     monkeypatch.setattr(native, "LIBRARY", tmp_path / "kernels.so")
-    with pytest.raises(native.KernelsMissing) as caught:
+    with pytest.raises(KernelsMissing) as caught:
         native.texts(b"a", 1)
     assert caught.value.remedy is not None
     assert "install" in caught.value.remedy

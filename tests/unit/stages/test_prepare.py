@@ -14,6 +14,7 @@ from feilun.core.errors import FeilunError
 from feilun.stages.prepare import Prepare, PrepareGiven
 from feilun.stages.prepare.conflicts import Conflicts
 from feilun.stages.prepare.duplicates import Duplicates
+from feilun.stages.prepare.near_duplicates import NearDuplicates
 from feilun.stages.prepare.normalise import Normalise
 from feilun.stages.prepare.split import SPLITS, OneLabel, SplitTooSmall, TooFewRecords
 from feilun.stages.prepare.step import Step, twin_key
@@ -283,3 +284,146 @@ def test_a_step_that_lets_records_vanish_is_found(tmp_path: Path) -> None:
             return frame.head(30)
 
     assert Careless().apply(frame, run).height + run.dropped().height != frame.height
+
+
+def near_rows(number: int, label: str | None = "正面", source: str = "x.csv") -> list[Row]:
+    """Three texts of 34 characters, each 0.9 or more alike to the next; a cluster of its own."""
+    body = "".join(chr(0x4E00 + number * 40 + at) for at in range(30))
+    return [(body + end, label, source) for end in ("终于等到", "终于等了", "终于")]
+
+
+def sides(found: dict[str, pl.DataFrame]) -> dict[int, set[str]]:
+    """In which splits the texts of each cluster of `near_rows` stand, by their first character."""
+    where: dict[int, set[str]] = {}
+    for name in SPLITS:
+        for text in found[name]["text"]:
+            where.setdefault((ord(text[0]) - 0x4E00) // 40, set()).add(name)
+    return where
+
+
+NEAR = [row for n in range(30) for row in near_rows(n, "正面" if n % 2 else "负面")]
+
+
+def test_of_near_duplicates_the_best_of_each_label_is_kept(tmp_path: Path) -> None:
+    base = "".join(chr(0x5000 + at) for at in range(30))
+    rows: list[Row] = [
+        (f"{base}甲", None),
+        (base, "x"),
+        (f"{base}甲乙", "x"),
+        (f"{base}丙丁", "x"),
+        (f"{base}甲", "y"),
+        (f"{base}甲乙。", "z"),
+        ("完全不同的一句话", "x"),
+        (f"{base[:15]}另外半句是说别的事情的而且很长", "x"),
+    ]
+    kept, dropped = apply(NearDuplicates(), rows, tmp_path)
+    # The twin of another label is dropped with the best one's label, here the longer text's.
+    assert kept == [rows[4], rows[5], rows[6], rows[7]]
+    assert set(dropped["reason"]) == {"near_duplicate"}
+    assert len(kept) + dropped.height == len(rows)
+    again, nothing = apply(NearDuplicates(), list(kept), tmp_path / "again")
+    assert again == kept
+    assert nothing.is_empty()
+
+
+def test_unlabelled_near_duplicates_leave_the_longest_then_the_first(tmp_path: Path) -> None:
+    rows = near_rows(1, None)
+    assert apply(NearDuplicates(), rows, tmp_path)[0] == [rows[0][:2]]
+    strict = NearDuplicates.model_validate({"threshold": 0.95})
+    assert len(apply(strict, rows, tmp_path)[0]) > 1
+
+
+def test_reviews_that_only_share_an_opening_are_kept(tmp_path: Path) -> None:
+    assert len(apply(NearDuplicates(), list(REVIEWS), tmp_path)[0]) == len(REVIEWS)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    random=st.randoms(use_true_random=False),
+    extra=st.lists(
+        st.tuples(
+            st.integers(0, 29),
+            st.sampled_from(["!", "吧", "了吗"]),
+            st.sampled_from(["正面", "负面", None]),
+            st.sampled_from(["x.csv", "feedback"]),
+        ),
+        max_size=15,
+    ),
+)
+def test_no_cluster_of_near_duplicates_straddles(
+    random: object, extra: list[tuple[int, str, str | None, str]], tmp_path: Path
+) -> None:
+    more: list[Row] = [(f"{near_rows(n)[0][0]}{end}", lbl, src) for n, end, lbl, src in extra]
+    rows = [*NEAR, *REVIEWS, *more]
+    one = prepare(rows, tmp_path)
+    found = frames(one, tmp_path)
+    for number, names in sides(found).items():
+        if number < 30:
+            assert "test" not in names or names == {"test"}, (number, names)
+            assert len(names - {"unlabelled"}) <= 1, (number, names)
+    for name in ("test", "validation"):
+        assert "feedback" not in set(found[name]["source"])
+    assert sum(one.splits.values()) + found["dropped"].height == len(rows)
+    random.shuffle(rows)  # type: ignore[attr-defined]
+    two = frames(prepare(rows, tmp_path, steps=[]), tmp_path)
+    three = frames(prepare(rows[::-1], tmp_path, steps=[]), tmp_path)
+    # Which of two twins stays is a matter of order, so only where there are none.
+    if not extra:
+        assert all(keys(two[name]) == keys(three[name]) == keys(found[name]) for name in SPLITS)
+
+
+def test_shares_hold_within_one_cluster(tmp_path: Path) -> None:
+    dataset = prepare(NEAR, tmp_path, split={"minimum": 4, "test": 0.3, "validation": 0.2})
+    for label in ("正面", "负面"):
+        assert 14 - 3 < dataset.balance["test"][label] <= 14
+        left = 45 - dataset.balance["test"][label]
+        assert 0.2 * left - 3 < dataset.balance["validation"][label] <= 0.2 * left + 1
+
+
+def test_a_cluster_larger_than_the_share_is_not_drawn_while_others_are_there(
+    tmp_path: Path,
+) -> None:
+    body = near_rows(0)[0][0]
+    many: list[Row] = [(f"{body}{chr(0x6E00 + n)}", "正面") for n in range(40)]
+    dataset = prepare([*many, *REVIEWS], tmp_path)
+    assert dataset.balance["test"]["正面"] == 14  # a fifth of 70, all of them singles
+    assert dataset.balance["train"]["正面"] >= 40
+
+
+def test_near_duplicates_of_a_frozen_test_are_dropped_wherever_they_come_from(
+    tmp_path: Path,
+) -> None:
+    first = prepare([*NEAR, *REVIEWS], tmp_path)
+    frozen = frames(first, tmp_path)["test"]
+    asked = next(text for text in frozen["text"] if len(text) > 30)
+    free = next(t for t in frames(first, tmp_path)["train"]["text"] if len(t) > 30)
+    later: list[Row] = [
+        *NEAR,
+        *REVIEWS,
+        (f"{asked}呀", "正面"),
+        (f"{asked}哦", "负面", "feedback"),
+        (f"{asked}啦", None),
+        (f"{free}呀", "正面", "feedback"),
+    ]
+    second = prepare(later, tmp_path, first.files["test.parquet"])
+    found = frames(second, tmp_path)
+    assert second.files["test.parquet"] == first.files["test.parquet"]
+    assert second.dropped == {"in_test": 3}
+    assert f"{free}呀" in found["train"]["text"].to_list()
+    assert not {f"{asked}{end}" for end in "呀哦啦"} & {t for n in SPLITS for t in found[n]["text"]}
+
+
+@pytest.mark.parametrize("off", [0, 0.0, None])
+def test_the_watch_on_near_duplicates_can_be_turned_off(off: float | None, tmp_path: Path) -> None:
+    """Negative control: without it, clusters do straddle."""
+    split = {"minimum": 4, "near_duplicates": off}
+    where = sides(frames(prepare(NEAR, tmp_path, split=split), tmp_path))
+    assert any(len(names) > 1 for names in where.values())
+
+
+def test_a_label_that_is_one_cluster_stays_in_train(tmp_path: Path) -> None:
+    dataset = prepare([*REVIEWS, *near_rows(1, "重复")], tmp_path)
+    assert dataset.balance["train"]["重复"] == 3
+    assert "重复" not in dataset.balance["test"]

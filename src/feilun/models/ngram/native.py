@@ -7,23 +7,17 @@ the length of a call. It checks nothing itself; whoever adds a call here checks 
 from __future__ import annotations
 
 import ctypes
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from feilun.core.errors import Missing
-from feilun.core.i18n import _
+from feilun.core.compiled import library_path, load_library, usable_cores
 
-LIBRARY = Path(__file__).with_name(
-    "kernels" + {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
-)
+LIBRARY = library_path(__file__, "kernels")
 MOST_WORDS = 4
 """The longest word n-grams that `kernels.c` has room for."""
 
@@ -46,18 +40,6 @@ _SIGNATURES = {
     "fl_predict": [_POINTER, ctypes.c_char_p, _POINTER, _INT, _INT, _POINTER],
 }  # fmt: skip
 _ANSWERS = {"fl_lines", "fl_most_grams", "fl_grams", "fl_keep", "fl_solve", "fl_predict"}
-
-
-class KernelsMissing(Missing):
-    """The compiled half of `ngram` is not beside its Python half, or is another platform's."""
-
-    def __init__(self, path: Path, reason: object) -> None:
-        super().__init__(
-            _("The compiled kernels of 'ngram' cannot be loaded from {path}: {reason}.").format(
-                path=path, reason=reason
-            ),
-            remedy="pip install --force-reinstall --no-deps feilun",
-        )
 
 
 class Shape(ctypes.Structure):
@@ -122,27 +104,12 @@ class Until(NamedTuple):
 
 @cache
 def _library() -> ctypes.CDLL:
-    try:
-        library = ctypes.CDLL(str(LIBRARY))
-        for name, arguments in _SIGNATURES.items():
-            function = getattr(library, name)
-            function.argtypes = arguments
-            function.restype = _INT if name in _ANSWERS else None
-    except (OSError, AttributeError) as error:
-        raise KernelsMissing(LIBRARY, error) from None
-    return library
-
-
-def threads() -> int:
-    """The processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return load_library(LIBRARY, _SIGNATURES, _ANSWERS)
 
 
 def ordered(work: Callable[[int], _T], num: int, num_threads: int | None = None) -> Iterator[_T]:
     """work(0) … work(num - 1), in that order, by `num_threads` (None: one per processor)."""
-    workers = min(num, threads() if num_threads is None else num_threads)
+    workers = min(num, usable_cores() if num_threads is None else num_threads)
     if workers <= 1:
         yield from map(work, range(num))
         return

@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from feilun.core.compiled import usable_cores
 from feilun.core.i18n import _
 from feilun.models.folder import NotAModel
 from feilun.models.ngram import native
@@ -54,7 +55,7 @@ class NgramPredictor:
         if num <= SMALL_BATCH:
             native.predict(self._table, given, 0, num, out)
             return out
-        pieces = native.shares(num, native.threads())
+        pieces = native.shares(num, usable_cores())
         for _done in native.ordered(
             lambda i: native.predict(self._table, given, *pieces[i], out), len(pieces)
         ):

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from feilun.core.compiled import usable_cores
 from feilun.models.ngram import native
 from feilun.models.ngram.calibration import Calibration, calibrated
 from feilun.models.ngram.native import Rows, Shape, Texts
@@ -116,7 +117,7 @@ def features(texts: Texts, plan: Plan) -> Features:
     parts = list(
         native.ordered(
             lambda i: native.grams(texts, plan.shape, *pieces[i]),
-            len(pieces := native.shares(texts.num, native.threads())),
+            len(pieces := native.shares(texts.num, usable_cores())),
         )
     )
     buckets, values, sizes = (np.concatenate(column) for column in zip(*parts, strict=True))

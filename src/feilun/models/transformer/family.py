@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from feilun.core.compiled import usable_cores
 from feilun.core.run import Run
 from feilun.models.family import Estimate
-from feilun.models.transformer.settings import Settings, usable_cores
+from feilun.models.transformer.settings import Settings
 
 if TYPE_CHECKING:
     import polars as pl

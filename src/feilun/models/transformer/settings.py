@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal, Self
 
 from pydantic import Field
 
+from feilun.core.compiled import usable_cores
 from feilun.models.family import Family
 from feilun.models.transformer.sizes import SIZES, Size, epochs_for
 
@@ -104,11 +104,3 @@ class Settings(Family):
                 "threads": self.threads or usable_cores(),
             }
         )
-
-
-def usable_cores() -> int:
-    """How many cores this process may use: its affinity, not the machine's count."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS has no affinity
-        return os.cpu_count() or 1
