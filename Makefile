@@ -45,7 +45,7 @@ $(BENCH_STAMP): $(INSTALLED_FROM) benchmarks/requirements.txt
 	$(BENCH)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[train]' --requirement benchmarks/requirements.txt
 	@touch $@
 
-BENCHMARKS := $(filter-out harness,$(basename $(notdir $(wildcard benchmarks/*.py))))
+BENCHMARKS := $(filter-out harness privacy_texts,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 bench: $(BENCH_STAMP) ## every benchmark; results are kept in benchmarks/results
 	@for name in $(BENCHMARKS); do $(BENCH)/bin/python benchmarks/$$name.py --save || exit 1; done

@@ -128,10 +128,14 @@ EXAMPLES: dict[str, Callable[[type[FeilunError]], FeilunError]] = {
 """How to make an error whose arguments are more than names and numbers."""
 
 
+LIBRARIES = (".kernels", ".signatures")
+"""Shared libraries, which lie where modules do."""
+
+
 def classes() -> list[type[FeilunError]]:
     """Every error of the package, by name."""
     for module in pkgutil.walk_packages(feilun.__path__, "feilun."):
-        if ".versions" not in module.name and not module.name.endswith(".kernels"):
+        if ".versions" not in module.name and not module.name.endswith(LIBRARIES):
             importlib.import_module(module.name)
     found: set[type[FeilunError]] = set()
     waiting: list[type[FeilunError]] = [FeilunError]

@@ -8,8 +8,10 @@ from feilun.tasks.metrics import METRIC_NAMES
 
 REASONS = {
     "duplicate": N_("duplicate"),
+    "near_duplicate": N_("near-duplicate"),
     "conflict": N_("conflicting label"),
     "empty": N_("empty"),
+    "personal_data": N_("personal data"),
     "in_test": N_("in the frozen test"),
     "disputed": N_("disputed"),
     "too_few_votes": N_("too few votes"),
