@@ -1,9 +1,9 @@
 """Surrogates: stand-ins of the same form, the same for the same value, that nobody can have.
 
 A surrogate's digits are drawn from HMAC-SHA256 (RFC 2104) of the value under the project's key:
-who has no key can neither compute nor invert it. Each kind takes a range that is never given
-out, so a surrogate is nobody's number and is known for what it is: masking twice is masking
-once.
+who has no key can neither compute nor invert it. Each kind takes a range that is, to our
+knowledge, never given out, so a surrogate is nobody's number and is known for what it is: masking
+twice is masking once. Not every row below was checked against its standard.
 
 | kind | range | why it is nobody's |
 |---|---|---|
