@@ -48,7 +48,9 @@ $(BENCH_STAMP): $(INSTALLED_FROM) benchmarks/requirements.txt
 BENCHMARKS := $(filter-out harness privacy_texts,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 bench: $(BENCH_STAMP) ## every benchmark; results are kept in benchmarks/results
-	@for name in $(BENCHMARKS); do $(BENCH)/bin/python benchmarks/$$name.py --save || exit 1; done
+	@missed=0; for name in $(BENCHMARKS); do \
+		$(BENCH)/bin/python benchmarks/$$name.py --save || missed=1; \
+	done; exit $$missed
 
 bench-%: $(BENCH_STAMP)
 	@$(BENCH)/bin/python benchmarks/$*.py $(if $(QUICK),--quick)
