@@ -84,7 +84,7 @@ def main() -> int:
         folder = Path(name)
 
         def fit_ours() -> None:
-            Ngram().fit(train, train.head(0), names, folder, harness.Silent(folder))
+            Ngram().fit(train, train.head(0), names, folder, harness.quiet_run(folder))
 
         training = harness.paired(fit_ours, lambda: theirs().fit(rows, labels), chosen.pairs)
         ours, peer = Ngram.load(folder), theirs().fit(rows, labels)
