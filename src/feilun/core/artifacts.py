@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from feilun.core.message import Message
 from feilun.core.refs import KINDS
+
+_SHARD = re.compile(r"-\d{5}\.parquet$")
 
 
 class Cost(BaseModel):
@@ -33,6 +37,9 @@ class Artifact(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind: ClassVar[str]
+    later: ClassVar[tuple[str, ...]] = ()
+    """Fields that came after the first artifacts were stored: at their default they do not
+    count, so that what was stored keeps its digest."""
 
     files: dict[str, str]
     parents: tuple[str, ...] = ()
@@ -41,7 +48,8 @@ class Artifact(BaseModel):
     @cached_property
     def digest(self) -> str:
         """`sha256:` and 64 hex digits, over the canonical JSON of every field."""
-        content = {"kind": self.kind, **self.model_dump(mode="json")}
+        defaults = {name for name in self.later if not getattr(self, name)}
+        content = {"kind": self.kind, **self.model_dump(mode="json", exclude=defaults)}
         text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
@@ -50,35 +58,91 @@ class Artifact(BaseModel):
         """The first twelve hex digits of the digest, for people."""
         return self.digest.removeprefix("sha256:")[:12]
 
+    def shards(self, name: str) -> tuple[str, ...]:
+        """The sha256 of each Parquet file that holds `name`, in order: one, `train.parquet`, or
+        where one would be too large `train-00000.parquet`, `train-00001.parquet`…"""
+        whole = self.files.get(f"{name}.parquet")
+        if whole is not None:
+            return (whole,)
+        found = sorted(file for file in self.files if _SHARD.sub("", file) == name)
+        return tuple(self.files[file] for file in found)
+
     @classmethod
     def restore(cls, kind: str, content: dict[str, Any]) -> Artifact:
         """The artifact that `model_dump` wrote down."""
         return _CLASSES[kind].model_validate(content)
 
 
+def sharded(name: str, digests: Sequence[str]) -> dict[str, str]:
+    """The `files` of an artifact for `name`, as `Artifact.shards` finds them."""
+    if len(digests) == 1:
+        return {f"{name}.parquet": digests[0]}
+    return {f"{name}-{number:05}.parquet": digest for number, digest in enumerate(digests)}
+
+
+class Collected(BaseModel):
+    """One piece of a source as it was read: a file, what a table had that was new.
+
+    `source` is the digest of the source's settings, `identity` that of what was read; a piece
+    with both known is not read again. `files` are those (by sha256) that hold its records, and
+    `dropped` those with the rows that could not be read, which `unreadable` counts by reason.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    name: str
+    identity: str
+    num_rows: int
+    files: tuple[str, ...]
+    watermark: str | None = None
+    dropped: tuple[str, ...] = ()
+    unreadable: dict[str, int] = {}
+
+
 class Records(Artifact):
-    """Raw records, `records.parquet`: `id`, `text`, `label` (null: none), `source`, `row`."""
+    """Raw records in `records.parquet` (columns: `feilun.core.records.SCHEMA`), and in
+    `dropped.parquet` what could not be read or was not agreed on, with the reasons."""
 
     kind = "records"
+    later = ("pieces", "unreadable")
 
     num_rows: int
     sources: dict[str, int] = {}
+    pieces: tuple[Collected, ...] = ()
+    unreadable: dict[str, int] = {}
+
+
+class StepCount(BaseModel):
+    """What one step of preparing did: records in and out, texts changed, drops by reason."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: str
+    before: int
+    after: int
+    changed: int = 0
+    dropped: dict[str, int] = {}
 
 
 class Dataset(Artifact):
-    """Prepared records: one Parquet file per split, and `dropped.parquet` with the reasons.
+    """Prepared records: Parquet files for each split, and `dropped` with the reasons.
 
     Splits are `train`, `validation`, `test` (frozen) and `unlabelled`; each has the columns
-    of `Records` plus `key`, the text's form for telling twins.
+    of `Records` plus `key`, the text's form for telling twins. `dropped` has `step`, `reason`
+    and `detail` besides. `found` is what the steps counted (`masked.mobile`, `language.zh`).
     """
 
     kind = "dataset"
+    later = ("funnel", "found")
 
     labels: tuple[str, ...]
     splits: dict[str, int]
     num_raw: int
     dropped: dict[str, int]
     balance: dict[str, dict[str, int]] = {}
+    funnel: tuple[StepCount, ...] = ()
+    found: dict[str, float] = {}
 
 
 class Candidate(BaseModel):
@@ -162,6 +226,7 @@ assert set(_CLASSES) == set(KINDS)
 __all__ = [
     "Artifact",
     "Candidate",
+    "Collected",
     "Cost",
     "Dataset",
     "Gain",
@@ -169,5 +234,7 @@ __all__ = [
     "Model",
     "Records",
     "Report",
+    "StepCount",
     "Verdict",
+    "sharded",
 ]

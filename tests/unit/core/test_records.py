@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feilun.core.records import SCHEMA, parquet, with_ids
+from feilun.core.records import SCHEMA, conform, parquet
 
 ROWS = st.lists(
     st.tuples(st.none() | st.text(max_size=8), st.none() | st.text(max_size=4)), max_size=8
@@ -24,7 +24,7 @@ def frame(rows: list[tuple[str | None, str | None]]) -> pl.DataFrame:
 @settings(max_examples=50)
 @given(ROWS)
 def test_ids_depend_on_text_and_label_alone(rows: list[tuple[str | None, str | None]]) -> None:
-    made = with_ids(frame(rows))
+    made = conform(frame(rows))
     assert made.schema == SCHEMA
     by_content: dict[tuple[str, str], str] = {}
     for identity, text, label in made.select("id", "text", "label").rows():
@@ -35,16 +35,16 @@ def test_ids_depend_on_text_and_label_alone(rows: list[tuple[str | None, str | N
 
 
 def test_the_ids_stay_what_they_were() -> None:
-    made = with_ids(frame([("很好", "正面"), ("很好", None), ("", None)]))
+    made = conform(frame([("很好", "正面"), ("很好", None), ("", None)]))
     assert made["id"].to_list() == ["2fd3a27c50a40b1f", "761d3fec35400548", "94f6d9cdd1ea8248"]
 
 
 def test_no_records_have_no_ids_and_the_same_columns() -> None:
-    assert with_ids(frame([])).schema == SCHEMA
+    assert conform(frame([])).schema == SCHEMA
 
 
 def test_equal_frames_are_equal_bytes() -> None:
     rows: list[tuple[str | None, str | None]] = [("很好", "正面"), ("差", None)] * 50
-    one, two = parquet(with_ids(frame(rows))), parquet(with_ids(frame(rows)))
+    one, two = parquet(conform(frame(rows))), parquet(conform(frame(rows)))
     assert one == two
-    assert parquet(with_ids(frame(rows[::-1]))) != one
+    assert parquet(conform(frame(rows[::-1]))) != one
