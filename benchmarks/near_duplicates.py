@@ -22,6 +22,8 @@ from ngram import SEED, reviews
 THRESHOLD, SLOTS, ORDER = 0.7, 128, 5
 SIZES, QUICK_SIZES = (20_000, 200_000), (20_000,)
 SIMILAR = 0.95
+LARGE, LARGE_PAIRS = 100_000, 3
+"""From so many texts on, fewer pairs; of datasketch, which takes minutes a run, just one."""
 LEAST_RECALL, MOST_FALSE = 0.99, 0.001
 LIMITS = {"rensa.near_duplicates": 20.0, "datasketch.near_duplicates": 100.0}
 TARGET_CHARS = (100, 500)
@@ -173,25 +175,46 @@ def fastest(work: Work) -> tuple[str, Callable[[], set[int]], dict[str, Any]]:
     return best, ways[best], figures
 
 
+def once(mine: Callable[[], None], theirs: Callable[[], None]) -> harness.Paired:
+    """One pair, nothing untimed before theirs."""
+    mine()
+    times = []
+    for run in (mine, theirs):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return harness.Paired(times[:1], times[1:])
+
+
 def compared(num: int, pairs: int) -> dict[str, Any]:
     """Everything about `num` texts: the figures of each, and the ratios of speed."""
     work = Work(num)
     run = ours(work)
     way, rensa_run, ways = fastest(work)
-    datasketch_run = datasketch(work)
-    beside_rensa = harness.paired(run, rensa_run, pairs)
-    beside_datasketch = harness.paired(run, datasketch_run, pairs)
+    found: dict[str, set[int]] = {}
 
-    def figures(seconds: list[float], flagged: set[int]) -> dict[str, float]:
-        found = {key: round(value, 5) for key, value in work.quality(flagged).items()}
-        return {"mb_per_second": round(work.megabytes / median(seconds), 2), **found}
+    def kept(name: str, find: Callable[[], set[int]]) -> Callable[[], None]:
+        def go() -> None:
+            found[name] = find()
+
+        return go
+
+    mine, large = kept("ours", run), num >= LARGE
+    theirs = kept("datasketch", datasketch(work))
+    beside_datasketch = once(mine, theirs) if large else harness.paired(mine, theirs, pairs)
+    least = LARGE_PAIRS if large else pairs
+    beside_rensa = harness.paired(mine, kept("rensa", rensa_run), least)
+
+    def figures(seconds: list[float], name: str) -> dict[str, float]:
+        quality = {key: round(value, 5) for key, value in work.quality(found[name]).items()}
+        return {"mb_per_second": round(work.megabytes / median(seconds), 2), **quality}
 
     return {
         "rows": num,
         "megabytes": round(work.megabytes, 2),
-        "ours": figures(beside_rensa.ours + beside_datasketch.ours, run()),
-        "rensa": {**figures(beside_rensa.theirs, rensa_run()), "way": way, "ways": ways},
-        "datasketch": figures(beside_datasketch.theirs, datasketch_run()),
+        "ours": figures(beside_rensa.ours + beside_datasketch.ours, "ours"),
+        "rensa": {**figures(beside_rensa.theirs, "rensa"), "way": way, "ways": ways},
+        "datasketch": figures(beside_datasketch.theirs, "datasketch"),
         "ratios": {
             "rensa": {"near_duplicates": round(beside_rensa.speed, 1)},
             "datasketch": {"near_duplicates": round(beside_datasketch.speed, 1)},

@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feilun.core.compiled import KernelsMissing
-from feilun.core.similarity import native, near_duplicates
+from feilun.core.similarity import linking, native, near_duplicates
 from feilun.core.similarity.clusters import bands_for, chance
+from feilun.core.similarity.linking import allowed, linked
+from feilun.core.text import Texts, utf8
 
 
 def shingles(text: str) -> set[str]:
@@ -158,9 +160,8 @@ def test_order_and_threads_change_nothing_even_where_the_walk_is_cut() -> None:
     shuffled = list(both)
     draw.shuffle(shuffled)
     assert partition(shuffled, found(shuffled)) == partition(both, clusters)
-    series = pl.Series(both * 5)
-    one, two = (near_duplicates(series, num_threads=n).to_list() for n in (1, 2))
-    assert one == two
+    one, two, three = (near_duplicates(pl.Series(both), num_threads=n) for n in (1, 2, 3))
+    assert one.to_list() == two.to_list() == three.to_list()
 
 
 @pytest.mark.parametrize(
@@ -198,8 +199,35 @@ def test_bands_find_995_in_1000_at_every_threshold() -> None:
     for threshold in np.linspace(0.05, 1, 96):
         bands = bands_for(float(threshold))
         assert bands.num * bands.rows <= native.SLOTS
-        assert chance(bands, threshold) >= 0.995
-    assert chance(native.Bands(32, 4, 1), 0.5) == pytest.approx(1 - (1 - 0.5**4) ** 32)
+        # Of those that share a band, 1 in 2,000 has digests that are too far apart.
+        assert chance(bands, threshold) * 0.9995 >= 0.995
+    assert chance(native.Bands(32, 4), 0.5) == pytest.approx(1 - (1 - 0.5**4) ** 32)
+
+
+def test_digests_keep_999_in_1000_of_the_pairs_just_at_the_threshold() -> None:
+    """Texts of distinct characters whose sets are cut to a Jaccard of 0.7 or just above; the
+    digests of those that share no slot but by chance are far apart."""
+    draw = random.Random(8)
+    for size in (30, 60, 120, 400, 3000):
+        limits, apart, far = allowed(0.7)[0], [], []
+        for _ in range(300):
+            chars = [chr(0x4E00 + code) for code in draw.sample(range(20_000), 2 * size)]
+            same = -(-14 * (size - 4) // 17) + 4  # of `size`: same / (2 size - same) = 0.7
+            one, two = chars[:size], chars[:same] + chars[size : 2 * size - same]
+            assert 0.7 <= likeness("".join(one), "".join(two)) < 0.74
+            texts = utf8(pl.Series(["".join(one), "".join(two), "".join(chars[size:])]))
+            digests = native.sign(texts, native.Bands(1, 1)).digests
+            filled = int(min(digests[:2, 1] >> 56))
+            apart.append(bits_apart(digests[0], digests[1]) - limits[filled])
+            far.append(bits_apart(digests[0], digests[2]) - limits[filled])
+        assert sum(value > 0 for value in apart) <= 2
+        if size >= 400:
+            assert sum(value <= 0 for value in far) == 0
+
+
+def bits_apart(one: np.ndarray, two: np.ndarray) -> int:
+    low, high = (int(a) ^ int(b) for a, b in zip(one, two, strict=True))
+    return low.bit_count() + (high & (2**56 - 1)).bit_count()
 
 
 @settings(max_examples=200, deadline=None)
@@ -207,35 +235,65 @@ def test_bands_find_995_in_1000_at_every_threshold() -> None:
 def test_bytes_that_are_no_text_are_read_within_their_bounds(rows: list[bytes]) -> None:
     """Under an address sanitiser this is the proof; here, that equal bytes are equal."""
     starts = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-    texts = native.Texts(np.frombuffer(b"".join(rows) + b"\0", dtype=np.uint8), starts)
-    clusters = native.clusters(texts, native.sign(texts, bands_for(0.7)), 0.7)
+    texts = Texts(np.frombuffer(b"".join(rows) + b"\0", dtype=np.uint8), starts)
+    clusters = of_texts(texts)
     for at, row in enumerate(rows):
         assert clusters[at] == clusters[rows.index(row)]
 
 
+def of_texts(texts: Texts) -> np.ndarray:
+    signed = native.sign(texts, bands_for(0.7))
+    keys = [(0, band) for band in signed.keys]
+    return linked(
+        texts, signed.hashes, signed.digests, lambda band: iter([keys[band]]), len(keys),
+        threshold=0.7,
+    )  # fmt: skip
+
+
 def test_wrong_arrays_are_refused_before_c_sees_them() -> None:
     content, starts = np.zeros(4, dtype=np.uint8), np.array([0, 2, 4])
-    good = native.Texts(content, starts)
-    signed = native.sign(good, bands_for(0.7))
+    signed = native.sign(Texts(content, starts), bands_for(0.7))
+    rest = (signed.hashes, signed.digests, allowed(0.7), 0.7)
     for bad in (
-        native.Texts(content, np.array([0, 2, 5])),
-        native.Texts(content, np.array([0, 3, 2])),
-        native.Texts(content, starts.astype(np.int32)),
-        native.Texts(content, np.array([0, 4])),
+        Texts(content, np.array([0, 2, 5])),
+        Texts(content, np.array([0, 3, 2])),
+        Texts(content, starts.astype(np.int32)),
+        Texts(content, np.array([0, 4])),
+        native.Stored(starts, *[np.zeros(size, dtype=np.int64) for size in (1, 1, 2)]),
     ):
         with pytest.raises((TypeError, ValueError)):
-            native.clusters(bad, signed, 0.7)
+            native.Rows(bad, *rest)
+    rows = native.Rows(Texts(content, starts), *rest)
+    keys, room = signed.keys[0], np.empty(2, dtype=np.uint64)
+    for first, out in ((0, room[:1]), (1, room), (-1, room), (0, room.astype(np.int64))):
+        with pytest.raises(ValueError, match="room"):
+            rows.pick(keys, first, 0, 0, out)
     with pytest.raises(ValueError, match="slots"):
-        native.sign(good, native.Bands(65, 2))
+        native.sign(Texts(content, starts), native.Bands(65, 2))
+
+
+def test_a_band_in_parts_is_the_same_band(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of four million rows: parts of a band, each picked piece by piece, by two threads."""
+    draw = random.Random(9)
+    texts = generated(3000, seed=10)
+    texts += [edited(text, draw) for text in texts[:500]] + texts[500:600]
+    whole = found(texts)
+    monkeypatch.setattr(linking, "RECORDS_AT_ONCE", 500)
+    monkeypatch.setattr(linking, "ROWS_PER_PICK", 100)
+    assert linking.part_bits(len(texts)) == 3
+    assert found(texts) == whole
+    assert len(set(whole)) < 3100
 
 
 def test_a_missing_library_is_told_with_its_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(_path: str) -> None:
         raise OSError("no such file")
 
-    native._library.cache_clear()
+    for kept in (native._signatures, native._lenders):
+        kept.cache_clear()
     monkeypatch.setattr(ctypes, "CDLL", missing)
     with pytest.raises(KernelsMissing) as caught:
         found(["a"])
     assert "pip install" in str(caught.value.remedy)
-    native._library.cache_clear()
+    for kept in (native._signatures, native._lenders):
+        kept.cache_clear()
