@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from feilun.core.errors import Conflict, Invalid, Missing
+from feilun.stages.collect import reading
 from feilun.stages.collect.columns import ColumnMissing
-from feilun.stages.collect.files import FORMATS, FileMissing, read_table
+from feilun.stages.collect.reading import ROW
+from feilun.stages.collect.source import Quarantine
 from feilun.store.events import GROUP, FeedbackRow
+from feilun.wheel.describe import reason_name
 from feilun.wheel.project import Project, feedback_row
-from feilun.wheel.tables import UnknownFormat, unescaped, write_table
+from feilun.wheel.tables import chunks, unescaped, write_table
 
 NEEDED = ("prediction_id", "kind", "value")
 
@@ -47,34 +50,46 @@ def value_text(kind: str, value: Any) -> str:
 
 
 def import_feedback(project: Project, path: Path) -> Imported:
-    """Every row that fits; a row is named by its content, so a second import adds nothing."""
-    if not path.exists():
-        raise FileMissing(path)
-    if path.suffix.lower() not in FORMATS:
-        raise UnknownFormat(path)
-    table = read_table(path, FORMATS[path.suffix.lower()])
-    if path.suffix.lower() in {".csv", ".tsv"}:
-        table = unescaped(table)
-    for column in NEEDED:
-        if column not in table.columns:
-            raise ColumnMissing(path, column, table.columns)
+    """Every row that fits; a row is named by its content, so a second import adds nothing.
+    Rows that cannot be read are refused with the others. Reads any format of a source."""
+    quarantine = Quarantine()
     added, refused = 0, []
-    rows = list(enumerate(table.cast(pl.String).to_dicts(), start=1))
-    for start in range(0, len(rows), GROUP):
-        # All of a group are under way before the first is waited for: they share commits.
-        pending: list[tuple[int, Future[list[str]]]] = []
-        for number, row in rows[start : start + GROUP]:
-            try:
-                pending.append((number, project.events.submit([_event(row, path)])))
-            except Invalid as error:
-                refused.append((number, error.message))
-        for number, done in pending:
-            try:
-                done.result()
-                added += 1
-            except (Missing, Conflict) as error:
-                refused.append((number, error.message))
+    for table in chunks(path, quarantine):
+        for column in NEEDED:
+            if column not in table.columns:
+                raise ColumnMissing(path, column, [n for n in table.columns if n != ROW])
+        wanted = [name for name in (*NEEDED, "source") if name in table.columns]
+        cells = table.select(wanted).cast(pl.String)
+        if reading.form_of(path) in {"csv", "tsv"}:
+            cells = unescaped(cells)
+        rows = list(zip(table[ROW], cells.to_dicts(), strict=True))
+        for start in range(0, len(rows), GROUP):
+            done, not_done = _submitted(project, path, rows[start : start + GROUP])
+            added += done
+            refused += not_done
+    refused += [(bad.row, reason_name(bad.reason)) for bad in quarantine.shown]
     return Imported(added, sorted(refused))
+
+
+def _submitted(
+    project: Project, path: Path, rows: list[tuple[int, dict[str, str | None]]]
+) -> tuple[int, list[tuple[int, str]]]:
+    """How many of the rows are in, and which were refused, why."""
+    added, refused = 0, []
+    # All of a group are under way before the first is waited for: they share commits.
+    pending: list[tuple[int, Future[list[str]]]] = []
+    for number, row in rows:
+        try:
+            pending.append((number, project.events.submit([_event(row, path)])))
+        except Invalid as error:
+            refused.append((number, error.message))
+    for number, done in pending:
+        try:
+            done.result()
+            added += 1
+        except (Missing, Conflict) as error:
+            refused.append((number, error.message))
+    return added, refused
 
 
 def _event(row: dict[str, str | None], path: Path) -> FeedbackRow:

@@ -1,16 +1,20 @@
-"""Tables in files, read and written for people: CSV, JSONL, Parquet."""
+"""Tables in files, read (every format of a source) and written for people."""
 
 from __future__ import annotations
 
 import io
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
 from feilun.core.errors import Invalid
 from feilun.core.i18n import _
+from feilun.stages.collect import reading
 from feilun.stages.collect.columns import ColumnMissing, guess_columns
-from feilun.stages.collect.files import FORMATS, FileMissing, Files, read_table
+from feilun.stages.collect.reading import DOCUMENTS, ROW, FileMissing, UnreadableFile
+from feilun.stages.collect.source import Quarantine
 from feilun.store.disk import write_file
 
 WRITTEN = (".csv", ".jsonl", ".ndjson", ".parquet")
@@ -26,20 +30,76 @@ class UnknownFormat(Invalid):
         )
 
 
-def read_texts(path: Path, column: str | None) -> list[str]:
-    """The texts in a file of any of the source formats, in order; null becomes empty."""
+class UnknownEnding(Invalid):
+    """The file's ending names no format that can be read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            _("{path}: its ending names no format that can be read.").format(path=path),
+            remedy=_("Known endings: {endings}; texts also packed: {packed}").format(
+                endings=" ".join(reading.FORMATS), packed=" ".join(reading.PACKED)
+            ),
+        )
+
+
+def chunks(path: Path, quarantine: Quarantine) -> Iterator[pl.DataFrame]:
+    """The table in a file of any of the source formats, chunk by chunk, with `_row`; what cannot
+    be read is in the quarantine, which the caller must tell. Raises `FileMissing`,
+    `UnknownEnding` and the errors of `feilun.stages.collect.reading`."""
     if not path.exists():
         raise FileMissing(path)
-    form = FORMATS[path.suffix.lower()]
-    if form == "text":
-        frame = Files(path=str(path)).read(Path())
-        column = "text"
-    else:
-        frame = read_table(path, form)
-        column = column or guess_columns(frame, path)["text"]
-    if column not in frame.columns:
-        raise ColumnMissing(path, column, frame.columns)
-    return frame[column].cast(pl.String).fill_null("").to_list()
+    form = reading.form_of(path)
+    if form is None:
+        raise UnknownEnding(path)
+    yield from reading.read(path, form, "auto", quarantine, str(path))
+
+
+def texts(path: Path, column: str | None, quarantine: Quarantine) -> Iterator[list[str]]:
+    """The texts in a file of any of the source formats, in order, some ten megabytes at a time;
+    null becomes empty. The first chunk decides which column is the text, if none is named."""
+    is_table = reading.form_of(path) not in DOCUMENTS
+    found = column if is_table else "text"
+    for number, chunk in enumerate(chunks(path, quarantine)):
+        table = chunk.drop(ROW)
+        found = found or guess_columns(table, path)["text"]
+        if found in table.columns:
+            try:
+                yield table[found].cast(pl.String).fill_null("").to_list()
+            except pl.exceptions.PolarsError as error:
+                raise UnreadableFile(path, "text", error) from error
+        elif number:
+            yield [""] * table.height  # JSON leaves out what no row of a chunk has
+        else:
+            raise ColumnMissing(path, found, table.columns)
+
+
+def read_texts(path: Path, column: str | None, quarantine: Quarantine) -> list[str]:
+    """All of `texts`."""
+    return [text for some in texts(path, column, quarantine) for text in some]
+
+
+def unreadable(quarantine: Quarantine) -> str | None:
+    """One sentence about the rows that could not be read, where the first of them stand, and
+    why; None: there are none."""
+    from feilun.wheel.describe import reason_name
+
+    count = quarantine.counts.total()
+    if not count:
+        return None
+    first: dict[str, int] = {}
+    for bad in quarantine.shown:
+        first.setdefault(bad.reason, bad.row)
+    reasons = ", ".join(
+        _("{count:,} {reason} (row {row:,})").format(
+            count=number, reason=reason_name(reason), row=first[reason]
+        )
+        if reason in first
+        else f"{number:,} {reason_name(reason)}"
+        for reason, number in Counter(quarantine.counts).most_common()
+    )
+    return _("{count:,} rows could not be read and were left out: {reasons}").format(
+        count=count, reasons=reasons
+    )
 
 
 _FORMULA = r"^'*[=+\-@\t\r]"

@@ -10,8 +10,11 @@ from pathlib import Path
 from feilun.core import config
 from feilun.core.errors import Conflict, Invalid, disk_error, shortened
 from feilun.core.i18n import _
+from feilun.stages.collect import layouts
 from feilun.stages.collect.columns import ColumnMissing, guess_columns
-from feilun.stages.collect.files import FORMATS, FileMissing, NoRecords, read_table
+from feilun.stages.collect.files import Files
+from feilun.stages.collect.reading import DOCUMENTS, ROW, FileMissing, NoRecords
+from feilun.stages.collect.source import Quarantine
 from feilun.store.disk import write_file
 from feilun.wheel.project import Project
 
@@ -110,20 +113,20 @@ def new(
 
 def _columns(data: Path, text: str | None, label: str | None) -> str:
     """The mapping to write down: what was named, else what is guessed from the first table."""
-    tables = sorted(data.rglob("*")) if data.is_dir() else [data]
-    tables = [path for path in tables if path.suffix.lower() in FORMATS and path.is_file()]
-    if not tables:
-        raise NoRecords(data)
-    form = FORMATS[tables[0].suffix.lower()]
+    source = Files(path=str(data))
+    first = next(source.files(Path()))
     named = {"text": text, "label": label}
     found = {role: column for role, column in named.items() if column is not None}
-    if form != "text":
-        table = read_table(tables[0], form)
+    if first.form not in DOCUMENTS:
+        chunk = next(source.chunks(first, Quarantine()), None)
+        if chunk is None:
+            raise NoRecords(data)
+        table = chunk.drop(ROW)
         for column in found.values():
             if column not in table.columns:
-                raise ColumnMissing(tables[0], column, table.columns)
-        if len(found) < len(named):
-            found = guess_columns(table, tables[0], found)
+                raise ColumnMissing(data, column, table.columns)
+        if len(found) < len(named) and layouts.detect(chunk, found) == "labelled":
+            found = guess_columns(table, first.path, found)
     return ", ".join(f"{role} = {_quoted(column)}" for role, column in found.items())
 
 

@@ -1,80 +1,48 @@
-"""Files: CSV, TSV, JSON, JSONL, Parquet, text, and folders whose names are the labels."""
+"""Files: tables, texts and documents, packed or not, and folders whose names are the labels."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import json
-import re
 from collections.abc import Iterator
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import polars as pl
 from pydantic import Field, field_validator
 
-from feilun.core.errors import Invalid, Missing, read_error, shortened
+from feilun.core.errors import nearest, read_error
 from feilun.core.i18n import _
-from feilun.stages.collect.columns import ColumnMissing, guess_columns
-from feilun.stages.collect.source import Source
+from feilun.stages.collect import layouts, reading
+from feilun.stages.collect.chunks import Layout, Shaping
+from feilun.stages.collect.layouts.naming import NAMES
+from feilun.stages.collect.reading import (
+    DOCUMENTS,
+    LIMITS,
+    ROW,
+    FileMissing,
+    Limits,
+    NoRecords,
+    UnreadableFile,
+    form_of,
+)
+from feilun.stages.collect.source import Piece, Quarantine, Source
 
-FORMATS = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".txt": "text",
-}
-COLUMNS = ("text", "label")
-
-
-class FileMissing(Missing):
-    """A source file is not there (any more)."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            _("The source {path} is not there.").format(path=path),
-            remedy=_("Put it back, or mend `path` under [[collect.sources]] in feilun.toml."),
-        )
+_ROLES = sorted({"text", "label", "group", "time"}.union(*NAMES.values()))
+_TAGGED = (".conll", ".bio")
+"""Endings of files whose lines are tokens and tags, wherever they lie."""
+_TEXTS_AT_ONCE, _BYTES_AT_ONCE = 4096, 16 << 20
 
 
-class UnreadableEncoding(Invalid):
-    """A file is in none of the encodings tried."""
+class File(NamedTuple):
+    """One file of a source."""
 
-    def __init__(self, path: Path, tried: str, at: int) -> None:
-        super().__init__(
-            _("{path} is not text in {tried}: byte {at} does not fit.").format(
-                path=path, tried=tried, at=at
-            ),
-            remedy=_(
-                "Set `encoding` under [[collect.sources]] in feilun.toml, or convert it: "
-                "iconv -f ENCODING -t UTF-8"
-            ),
-        )
-
-
-class UnreadableFile(Invalid):
-    """A file does not have the format its name promises."""
-
-    def __init__(self, path: Path, form: str, reason: str) -> None:
-        super().__init__(
-            _("{path} cannot be read as {format}: {reason}").format(
-                path=path, format=form, reason=shortened(reason, 200)
-            ),
-            remedy=_("Mend the file, or set `format` under [[collect.sources]] in feilun.toml."),
-        )
-
-
-class NoRecords(Invalid):
-    """A source has not one record."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            _("{path} holds no records.").format(path=path),
-            remedy=_("Known endings: {endings}").format(endings=" ".join(FORMATS)),
-        )
+    path: Path
+    form: str
+    shown: str
+    label: str | None
+    """the name of its folder, where that is below the source's"""
 
 
 class Files(Source):
@@ -83,183 +51,145 @@ class Files(Source):
     use: ClassVar[str] = "files"
 
     path: str = Field(min_length=1, description="relative to the project, or absolute")
-    columns: dict[str, str] = Field({}, description="{ text = …, label = … }; guessed if empty")
-    format: Literal["auto", "csv", "tsv", "json", "jsonl", "parquet", "text"] = Field(
-        "auto", description="auto: by the file's ending"
+    columns: dict[str, str] = Field(
+        {}, description="{ text = …, label = …, group = …, time = … }; what is missing is guessed"
     )
-    encoding: str = Field("auto", description="auto: UTF-8, then GB18030")
+    format: Literal[
+        "auto", "csv", "tsv", "json", "jsonl", "parquet", "arrow", "excel",
+        "text", "markdown", "html", "pdf",
+    ] = Field("auto", description="auto: by the file's ending")  # fmt: skip
+    layout: Layout = Field("auto", description="what the columns mean; auto: by their names")
+    encoding: str = Field("auto", description="auto: UTF-8, GB18030, Big5 or UTF-16, by the bytes")
+    sheet: str | None = Field(None, description="of a workbook; the first if left out")
+    most_bytes: int = Field(
+        LIMITS.most_bytes, ge=1024, le=1 << 28, description="of one record; longer ones are left"
+    )
+    most_unpacked: int = Field(
+        LIMITS.most_unpacked, ge=1 << 20, description="bytes that a .gz or .zst may unpack to"
+    )
 
     @field_validator("columns")
     @classmethod
-    def _known_columns(cls, value: dict[str, str]) -> dict[str, str]:
-        unknown = sorted(set(value) - set(COLUMNS))
-        if unknown:
-            raise ValueError(
-                _("columns maps only {known}, not {unknown}").format(
-                    known=", ".join(COLUMNS), unknown=", ".join(unknown)
+    def _no_misspelt_role(cls, value: dict[str, str]) -> dict[str, str]:
+        for role in value:
+            guess = None if role in _ROLES else nearest(role, _ROLES)
+            if guess:
+                raise ValueError(
+                    _("columns maps roles such as {known}; did '{role}' mean '{guess}'?").format(
+                        known="text, label, group, time", role=role, guess=guess
+                    )
                 )
-            )
         return value
 
-    def identity(self, root: Path) -> str:
-        """The digest of every file's name and bytes."""
-        digest = hashlib.sha256()
+    def pieces(self, root: Path, since: str | None) -> Iterator[Piece]:
+        """A piece for each table, and one for all texts and documents together; raises
+        `FileMissing`, and `NoRecords` for a folder without a file of ours."""
+        files = list(self.files(root))
+        documents = [file for file in files if file.form in DOCUMENTS]
+        for file in files:
+            if file.form not in DOCUMENTS:
+                yield Piece(file.shown, self._digest([file]), partial(self._of_table, file))
+        if documents:
+            shown = documents[0].shown if len(files) == 1 else self.path
+            yield Piece(shown, self._digest(documents), partial(self._of_documents, documents))
+
+    def files(self, root: Path) -> Iterator[File]:
+        """The files it consists of, in the order of their names; hidden ones are left out."""
         start = root / self.path
-        for path, _form in self._paths(start):
-            digest.update(f"{path.relative_to(start.parent)}\x00".encode())
+        if not start.exists():
+            raise FileMissing(start)
+        if not start.is_dir():
+            yield File(start, self._form(start) or "text", self.path, None)
+            return
+        count = 0
+        for path in sorted(start.rglob("*")):
+            inside = path.relative_to(start)
+            hidden = any(part.startswith((".", "~$")) for part in inside.parts)
+            form = None if hidden or form_of(path) is None else self._form(path)
+            if form is not None and path.is_file():
+                count += 1
+                label = path.parent.name if path.parent != start else None
+                if form == "text" and label is not None and not self._is_tagged(path):
+                    form = "document"  # one record, and not one for each line
+                yield File(path, form, f"{self.path.rstrip('/')}/{inside.as_posix()}", label)
+        if not count:
+            raise NoRecords(start)
+
+    def chunks(self, file: File, quarantine: Quarantine) -> Iterator[pl.DataFrame]:
+        """The raw chunks of one file, as `feilun.stages.collect.reading.read` gives them."""
+        return reading.read(
+            file.path,
+            file.form,
+            self.encoding,
+            quarantine,
+            file.shown,
+            limits=Limits(self.most_bytes, self.most_unpacked),
+            sheet=self.sheet,
+        )
+
+    def _form(self, path: Path) -> str | None:
+        return form_of(path) if self.format == "auto" else self.format
+
+    def _is_tagged(self, path: Path) -> bool:
+        return self.layout == "conll" or Path(path.name.lower()).suffix in _TAGGED
+
+    def _digest(self, files: list[File]) -> str:
+        digest = hashlib.sha256(self.model_dump_json().encode())
+        for file in files:
+            digest.update(f"\x00{file.shown}\x00".encode())
             try:
-                with path.open("rb") as source:
+                with file.path.open("rb") as source:
                     digest.update(hashlib.file_digest(source, "sha256").digest())
+            except FileNotFoundError:
+                raise FileMissing(file.path) from None
             except OSError as error:
-                raise read_error(error, path) or error from error
+                raise read_error(error, file.path) or error from error
         return "sha256:" + digest.hexdigest()
 
-    def read(self, root: Path) -> pl.DataFrame:
-        """Every record of every file, in the order of the files' names."""
-        start = root / self.path
-        frames = [self._read_one(path, form, start) for path, form in self._paths(start)]
-        frames = [frame for frame in frames if frame.height]
-        if not frames:
-            raise NoRecords(start)
-        return pl.concat(frames)
-
-    def _paths(self, start: Path) -> Iterator[tuple[Path, str]]:
-        if start.is_dir():
-            found = [
-                p for p in sorted(start.rglob("*")) if p.suffix.lower() in FORMATS and p.is_file()
-            ]
-            if not found:
-                raise NoRecords(start)
-        elif start.exists():
-            found = [start]
-        else:
-            raise FileMissing(start)
-        for path in found:
-            form = (
-                FORMATS.get(path.suffix.lower(), "text") if self.format == "auto" else self.format
-            )
-            yield path, form
-
-    def _read_one(self, path: Path, form: str, start: Path) -> pl.DataFrame:
-        in_labelled_folder = start.is_dir() and path.parent != start
-        if form == "text":
-            text = _decode(path, self.encoding)
-            lines = [text] if in_labelled_folder else _lines(text)
-            table = pl.DataFrame({"text": lines}, schema={"text": pl.String})
-            columns = {"text": "text"}
-        else:
-            table = read_table(path, form, self.encoding)
-            if table.width == 0 or table.height == 0:
-                return pl.DataFrame()
-            columns = (
-                {**guess_columns(table, path), **self.columns}
-                if ("text" not in self.columns)
-                else self.columns
-            )
-        for column in columns.values():
-            if column not in table.columns:
-                raise ColumnMissing(path, column, table.columns)
-        label = (
-            pl.col(columns["label"])
-            if "label" in columns
-            else pl.lit(path.parent.name if in_labelled_folder else None)
-        )
-        cleaned = label.cast(pl.String).str.strip_chars()
+    def _of_table(self, file: File, quarantine: Quarantine) -> Iterator[pl.DataFrame]:
+        # JSON leaves out what a row has not, so a chunk may lack a column of the first.
+        sparse = file.form in {"json", "jsonl"}
+        shaping = Shaping(self.layout, self.columns, file.shown, None, sparse=sparse)
         try:
-            return self._records(table, columns["text"], cleaned, self._shown(path, start))
+            for chunk in self.chunks(file, quarantine):
+                frame = shaping.records(chunk, quarantine)
+                if file.label is not None and "label" not in frame.columns:
+                    frame = frame.with_columns(pl.lit(file.label).alias("label"))
+                yield frame
         except pl.exceptions.PolarsError as error:
-            raise UnreadableFile(path, form, str(error).splitlines()[0]) from error
+            raise UnreadableFile(file.path, file.form, error) from error
 
-    @staticmethod
-    def _records(table: pl.DataFrame, text: str, cleaned: pl.Expr, source: str) -> pl.DataFrame:
-        return table.select(
-            text=pl.col(text).cast(pl.String),
-            label=pl.when(cleaned != "").then(cleaned),
-            source=pl.lit(source),
-            row=pl.int_range(1, pl.len() + 1, dtype=pl.Int64),
+    def _of_documents(self, files: list[File], quarantine: Quarantine) -> Iterator[pl.DataFrame]:
+        waiting: list[pl.DataFrame] = []
+        size = 0
+        for file in files:
+            chunks = self.chunks(file, quarantine)
+            if file.form == "text":
+                chunks = self._of_lines(chunks, file, quarantine)
+            for chunk in chunks:
+                # The pages of one document stay on one side of a split.
+                group = file.shown if file.form == "pdf" else None
+                frame = chunk.rename({ROW: "row"}, strict=False).with_columns(
+                    pl.lit(file.shown).alias("source"),
+                    pl.lit(file.label, dtype=pl.String).alias("label"),
+                    pl.lit(group, dtype=pl.String).alias("group"),
+                )
+                waiting.append(frame)
+                size += int(frame.estimated_size())
+                if len(waiting) >= _TEXTS_AT_ONCE or size >= _BYTES_AT_ONCE:
+                    yield pl.concat(waiting, how="diagonal")
+                    waiting, size = [], 0
+        if waiting:
+            yield pl.concat(waiting, how="diagonal")
+
+    def _of_lines(
+        self, chunks: Iterator[pl.DataFrame], file: File, quarantine: Quarantine
+    ) -> Iterator[pl.DataFrame]:
+        first = next(chunks, None)
+        if first is None:
+            return
+        chunks = chain([first], chunks)
+        layout = layouts.detect(first, {}) if self.layout == "auto" else self.layout
+        yield from (
+            layouts.conll_frames(chunks, file.shown, quarantine) if layout == "conll" else chunks
         )
-
-    def _shown(self, path: Path, start: Path) -> str:
-        inside = path.relative_to(start) if path != start else None
-        return self.path if inside is None else f"{self.path.rstrip('/')}/{inside}"
-
-
-def read_table(path: Path, form: str, encoding: str = "auto") -> pl.DataFrame:
-    """The table in a file of one of `FORMATS`; text formats are decoded first; raises
-    `UnreadableFile`, `UnreadableEncoding`."""
-    try:
-        if form == "parquet":
-            return pl.read_parquet(path)
-        text = _decode(path, encoding)
-        if not text.strip():
-            return pl.DataFrame()
-        if form in {"csv", "tsv"}:
-            # Every column as text: a label 01 must not become 1, nor a text 1e5 a number.
-            return pl.read_csv(
-                io.BytesIO(text.encode()),
-                separator="," if form == "csv" else "\t",
-                infer_schema=False,
-                quote_char='"',
-            )
-        return _from_json(text, form)
-    except (pl.exceptions.PolarsError, ValueError, RecursionError) as error:
-        raise UnreadableFile(path, form, str(error).splitlines()[0]) from error
-    except OSError as error:
-        raise read_error(error, path) or UnreadableFile(path, form, str(error)) from error
-
-
-def _from_json(text: str, form: str) -> pl.DataFrame:
-    if form == "jsonl":
-        rows: Any = []
-        for number, line in enumerate(_lines(text), start=1):
-            if line.strip():
-                try:
-                    rows.append(json.loads(line))
-                except ValueError as error:
-                    raise ValueError(
-                        _("row {row}: {reason}").format(row=number, reason=error)
-                    ) from None
-    else:
-        rows = json.loads(text)
-    if isinstance(rows, dict):
-        # {"data": [ … ]}: the one list in it
-        rows = next((value for value in rows.values() if isinstance(value, list)), [rows])
-    if not isinstance(rows, list):
-        raise ValueError(_("the top level is neither a list nor an object"))
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict):
-            raise ValueError(_("row {row} is not an object {{…}}").format(row=number))
-    names = dict.fromkeys(name for row in rows for name in row)
-    return pl.DataFrame({name: [_text(row.get(name)) for row in rows] for name in names})
-
-
-def _lines(text: str) -> list[str]:
-    """The lines, ended by a line feed (and carriage return) only: `str.splitlines` also cuts at
-    characters that stand inside a record, such as U+2028."""
-    lines = re.split(r"\r\n|\n|\r", text)
-    return lines[:-1] if lines[-1] == "" else lines
-
-
-def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _decode(path: Path, encoding: str) -> str:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise FileMissing(path) from None
-    except OSError as error:
-        raise read_error(error, path) or error from error
-    tried = ["utf-8-sig", "gb18030"] if encoding == "auto" else [encoding]
-    furthest = 0
-    for name in tried:
-        try:
-            return content.decode(name)
-        except UnicodeDecodeError as error:
-            furthest = max(furthest, error.start)
-        except LookupError:
-            pass
-    raise UnreadableEncoding(path, " / ".join(tried), furthest)

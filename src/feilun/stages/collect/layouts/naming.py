@@ -1,0 +1,128 @@
+"""The names that columns usually have, in English and Chinese, by the role they play."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from feilun.stages.collect.columns import LABEL_NAMES, TEXT_NAMES, ColumnMissing, guess_columns
+
+LAYOUTS: tuple[str, ...] = (
+    "labelled",
+    "tabular",
+    "alpaca",
+    "sharegpt",
+    "messages",
+    "preference",
+    "completion",
+    "conll",
+    "spans",
+    "label_studio",
+    "interactions",
+)
+"""Every label format, by name."""
+
+ROW = "_row"
+"""The column of a raw chunk with each row's place in its file."""
+
+_TURNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "turns", "chat",
+          "对话", "消息")  # fmt: skip
+_LABEL = ("label", "kto_tag", "标签")
+_PROMPT = ("prompt", "提示", "提示词")
+_TEXT = (*TEXT_NAMES, "data", "原文")
+
+NAMES: dict[str, dict[str, Sequence[str]]] = {
+    "tabular": {"label": (*LABEL_NAMES, "y", "outcome", "目标", "结果")},
+    "alpaca": {
+        "instruction": ("instruction", "指令"),
+        "input": ("input", "输入"),
+        "output": ("output", "response", "输出", "回答"),
+        "system": ("system",),
+        "history": ("history", "历史"),
+        "label": _LABEL,
+    },
+    "sharegpt": {"messages": _TURNS, "system": ("system",), "label": _LABEL},
+    "messages": {"messages": _TURNS, "system": ("system",), "label": _LABEL},
+    "preference": {
+        "prompt": (*_PROMPT, "instruction", "question", *_TURNS, "指令", "问题"),
+        "input": ("input", "输入"),
+        "chosen": ("chosen",),
+        "rejected": ("rejected",),
+        "system": ("system",),
+        "label": _LABEL,
+    },
+    "completion": {
+        "prompt": _PROMPT,
+        "completion": ("completion", "response", "回答", "回复"),
+        "label": _LABEL,
+    },
+    "conll": {
+        "tokens": ("tokens", "words", "字"),
+        "tags": ("ner_tags", "tags", "labels", "ner", "label", "标注"),
+    },
+    "spans": {
+        "text": _TEXT,
+        "spans": ("entities", "spans", "annotations", "labels", "ner", "实体", "标注", "label"),
+        "label": _LABEL,
+    },
+    "label_studio": {},
+    "interactions": {
+        "user": ("user_id", "userid", "user", "uid", "reviewerid", "member_id", "customer_id",
+                 "用户", "用户id", "用户编号", "会员", "会员id", "客户", "客户id"),
+        "item": ("item_id", "itemid", "item", "iid", "product_id", "productid", "product", "sku",
+                 "asin", "parent_asin", "movie_id", "movieid", "goods_id", "video_id", "news_id",
+                 "song_id", "business_id", "商品", "商品id", "商品编号", "物品", "物品id",
+                 "视频id", "影片"),
+        "time": ("time", "timestamp", "ts", "datetime", "event_time", "created_at", "date",
+                 "unixreviewtime", "时间", "时间戳", "日期", "发生时间"),
+        "event": ("event", "event_type", "behavior", "behavior_type", "behaviour", "action",
+                  "行为", "行为类型", "事件", "事件类型", "动作"),
+        "value": ("rating", "value", "score", "stars", "weight", "评分", "打分", "分数", "星级"),
+    },
+}  # fmt: skip
+"""Layout → role → the names its column may have, the likeliest first."""
+
+REQUIRED = {
+    "sharegpt": ("messages",),
+    "messages": ("messages",),
+    "alpaca": ("instruction",),
+    "preference": ("chosen", "rejected"),
+    "completion": ("prompt", "completion"),
+    "spans": ("text",),
+    "interactions": ("user", "item"),
+}
+"""Roles without which a layout cannot be read."""
+
+
+def by_name(names: Sequence[str]) -> dict[str, str]:
+    """The columns by their name in lower case, without white space around it."""
+    return {name.strip().lower(): name for name in reversed(names) if name != ROW}
+
+
+def resolved(
+    chunk: pl.DataFrame, layout: str, columns: Mapping[str, str], where: str
+) -> dict[str, str]:
+    """Role → column; see `feilun.stages.collect.layouts.resolved`."""
+    known = [name for name in chunk.columns if name != ROW]
+    for column in columns.values():
+        if column not in known and layout != "label_studio":
+            raise ColumnMissing(where, column, known)
+    if layout == "labelled":
+        if "text" in columns:
+            return dict(columns)
+        return {**guess_columns(chunk.drop(ROW, strict=False), where, columns), **columns}
+    if layout == "conll" and "tokens" not in by_name(known) and "text" in known:
+        return {"text": "text"}  # one row per line of a text file
+    names = by_name(known)
+    found = dict(columns)
+    for role, usual in NAMES[layout].items():
+        if role not in found:
+            free = (names[n] for n in usual if n in names and names[n] not in found.values())
+            first = next(free, None)
+            if first is not None:
+                found[role] = first
+    for role in REQUIRED.get(layout, ()):
+        if role not in found:
+            raise ColumnMissing(where, role, known)
+    return found

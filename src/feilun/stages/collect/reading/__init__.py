@@ -1,0 +1,176 @@
+"""Reading: a file of any known format → frames of raw columns, in bounded memory.
+
+A frame has the columns of the file and `_row`, the number of each row in it. What a text format
+(CSV, TSV, JSON, JSON Lines) holds is text, exactly as it stands there; Parquet, Arrow and Excel
+have types of their own; lines and documents have the one column `text`. A row that cannot be
+read goes to the quarantine, with its number, and the others are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from feilun.stages.collect.reading import documents, jsonl, lines, sheets, typed
+from feilun.stages.collect.reading.delimited import Delimited
+from feilun.stages.collect.reading.encodings import as_utf8
+from feilun.stages.collect.reading.errors import (
+    FileMissing,
+    NoRecords,
+    UnpacksTooLarge,
+    UnreadableEncoding,
+    UnreadableFile,
+)
+from feilun.stages.collect.reading.header import ROW, named_apart
+from feilun.stages.collect.reading.json_text import JsonText
+from feilun.stages.collect.reading.typed import PER_FRAME
+from feilun.stages.collect.reading.unpacking import PACKED, blocks
+from feilun.stages.collect.source import Quarantine
+
+__all__ = [
+    "DOCUMENTS",
+    "FORMATS",
+    "LIMITS",
+    "PACKED",
+    "PER_FRAME",
+    "ROW",
+    "FileMissing",
+    "Limits",
+    "NoRecords",
+    "UnpacksTooLarge",
+    "UnreadableEncoding",
+    "UnreadableFile",
+    "form_of",
+    "parse",
+    "read",
+]
+
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+    ".xlsx": "excel",
+    ".xlsm": "excel",
+    ".xlsb": "excel",
+    ".xls": "excel",
+    ".ods": "excel",
+    ".txt": "text",
+    ".conll": "text",
+    ".bio": "text",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".html": "html",
+    ".htm": "html",
+    ".pdf": "pdf",
+}
+"""The format that the ending of a file's name promises."""
+DOCUMENTS = frozenset({"text", "document", "markdown", "html", "pdf"})
+"""The formats that are no tables; `document` is a text file that is one record."""
+_NEVER_PACKED = frozenset({"parquet", "arrow", "excel", "pdf"})
+
+
+class Limits(NamedTuple):
+    """What a file may cost, in bytes."""
+
+    most_bytes: int = 4 << 20
+    """of one record; a longer one is quarantined as `too_long`"""
+    most_unpacked: int = 8 << 30
+    """that a packed file may unpack to"""
+
+
+LIMITS = Limits()
+
+
+def form_of(path: Path) -> str | None:
+    """The format of a file by its name's ending, also before .gz or .zst; None: none of ours."""
+    ending, packed = path.suffix.lower(), path.suffix.lower() in PACKED
+    if packed:
+        ending = Path(path.stem).suffix.lower()
+    form = FORMATS.get(ending)
+    return None if packed and form in _NEVER_PACKED else form
+
+
+def read(
+    path: Path,
+    form: str,
+    encoding: str,
+    quarantine: Quarantine,
+    shown: str,
+    *,
+    limits: Limits = LIMITS,
+    sheet: str | None = None,
+) -> Iterator[pl.DataFrame]:
+    """Frames of at most 65,536 rows and some ten megabytes: the columns of the file and `_row`.
+
+    `form` is one of the values of `FORMATS`, or `document`; `encoding` is `auto` or one that
+    Python knows; `shown` is the file's name in the quarantine. Markdown, HTML and documents are
+    one row, markup and all; text is a row per line, PDF a row per page. Raises `FileMissing`,
+    `NotReadable`, `UnreadableFile`, `UnreadableEncoding`, `UnpacksTooLarge`.
+    """
+
+    def bad(row: int, reason: str, excerpt: str | bytes) -> None:
+        quarantine.add(shown, row, reason, excerpt)
+
+    if form in {"parquet", "arrow"}:
+        yield from _numbered(typed.frames(path, form))
+    elif form == "excel":
+        yield from sheets.frames(path, sheet)
+    elif form == "pdf":
+        for number, text in documents.pages(path, limits.most_bytes, bad):
+            yield pl.DataFrame({"text": [text], ROW: [number]})
+    elif form in {"document", "markdown", "html"}:
+        whole = documents.whole_text(path, encoding, *limits, bad)
+        if whole is not None:
+            yield pl.DataFrame({"text": [whole], ROW: [1]})
+    else:
+        content = blocks(path, limits.most_unpacked)
+        yield from parse(content, form, encoding, quarantine, shown, limits=limits)
+
+
+def parse(
+    content: Iterator[bytes],
+    form: str,
+    encoding: str,
+    quarantine: Quarantine,
+    shown: str,
+    *,
+    limits: Limits = LIMITS,
+) -> Iterator[pl.DataFrame]:
+    """The same for bytes from anywhere, in blocks, that are `csv`, `tsv`, `json`, `jsonl` or
+    `text`: the body of an answer, say."""
+
+    def bad(row: int, reason: str, excerpt: str | bytes) -> None:
+        quarantine.add(shown, row, reason, excerpt)
+
+    text = as_utf8(content, encoding, shown)
+    most = limits.most_bytes
+    if form in {"csv", "tsv"}:
+        frames = Delimited(text, "," if form == "csv" else "\t", most, shown, bad).frames()
+    elif form == "json":
+        frames = JsonText(text, most, shown, bad).frames()
+    elif form == "jsonl":
+        frames = jsonl.frames(text, most, bad)
+    else:
+        frames = lines.frames(text, most, bad)
+    for frame in frames:
+        if frame.height:
+            yield from frame.iter_slices(PER_FRAME)
+
+
+def _numbered(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    first = 1
+    for frame in frames:
+        rows = pl.int_range(first, first + frame.height, eager=True).alias(ROW)
+        frame.columns = named_apart(frame.columns)
+        yield frame.with_columns(rows)
+        first += frame.height
