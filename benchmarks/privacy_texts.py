@@ -172,7 +172,8 @@ def ip(r: random.Random) -> Value:
                 "fe80::" + ":".join(full[:4]),
             ]
         )
-    return ".".join(str(r.randint(1, 254)) for _ in range(4))
+    first = r.choice([n for n in range(1, 224) if n != 127])  # loopback is nobody's
+    return ".".join(str(n) for n in (first, *(r.randint(1, 254) for _ in range(3))))
 
 
 def url(r: random.Random) -> Value:
@@ -368,6 +369,16 @@ The tenant, {name_en}, moved to {address_en} last week
 I met {name_en} at the fair and took his card: {email}
 @{name_zh} 麻烦看下{url}，服务器 {ip} 又挂了
 会议纪要：出席{name_zh_bare}、{name_zh_bare}、{name_zh_bare}，缺席{name_zh_bare}
+昨天{name_zh_bare}来过，他很满意
+这件事{name_zh_bare}已经处理好了，不用再问
+钥匙放在{name_zh_bare}那里，下班前拿回来
+{name_zh_bare}的电脑又死机了，急用
+上周{name_zh_bare}去了成都出差，下周才回
+我记得是{name_zh_bare}负责的，后来换成了{name_zh_bare}
+{name_zh_bare}、{name_zh_bare}两人已经退房
+{name_zh_bare}写的报告我看了，问题不大
+你把文件发给{name_zh_bare}就行
+{name_zh_bare}今天请假，她的班由{name_zh_bare}顶
 """.strip().splitlines()
 
 NEGATIVES = """
@@ -395,6 +406,12 @@ build {v}.{n} is broken
 联系客服后马上解决，感谢平台
 黄金时代的连续剧，万一不好看就算了
 乘坐{n}路公交车到{m}号线换乘
+马路边的石榴树和白杨树都长高了，金秋时节很漂亮
+张贴的海报太大，于是方经理把高度改小了一些
+黄豆、花生、毛豆和石榴都降价了，万家超市排队
+高铁晚点，江南水乡的温泉也没泡成，白跑一趟
+周边游包车，路况好，司机师傅安全意识强，全程平安
+史诗级的画面，任何时候看都不过时，关键是费用低
 走这条路{m}号出口出来右转就到
 我在{m}号楼开会，{n}教室没人
 型号A{d8}的配件有吗

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 from typing import ClassVar, Literal, get_args
@@ -10,10 +9,12 @@ from typing import ClassVar, Literal, get_args
 import polars as pl
 from pydantic import Field
 
+from feilun.core.records import SPANS
 from feilun.core.run import Run
-from feilun.stages.prepare.mask.kinds import KINDS, Kind, Span
-from feilun.stages.prepare.mask.surrogates import key, known, surrogate
-from feilun.stages.prepare.step import Step
+from feilun.stages.prepare.mask.finder import Find, Finder
+from feilun.stages.prepare.mask.kinds import KINDS
+from feilun.stages.prepare.mask.surrogates import key, surrogate
+from feilun.stages.prepare.step import Rewrite
 
 KEY_FILE = "mask.key"
 ROUNDS = 8
@@ -27,12 +28,13 @@ KindName = Literal[
 Writer = Callable[[str, str], str]
 
 
-class Mask(Step):
+class Mask(Rewrite):
     """Puts something else in the place of personal data, in Chinese and English texts.
 
     `placeholder` writes a fixed token (`[MOBILE]`), `surrogate` a value of the same form that is
     nobody's and the same each time, under the key in `.feilun/mask.key`; `drop` drops the record
-    as `personal_data`. It stands right after `normalise`, which makes full-width digits plain.
+    as `personal_data` (what is kept of it is masked, and without spans). It stands right after
+    `normalise`, which makes full-width digits plain. `text` alone is masked, not `fields`.
     """
 
     use: ClassVar[str] = "mask"
@@ -43,27 +45,44 @@ class Mask(Step):
     mode: Literal["placeholder", "surrogate", "drop"] = Field(
         "placeholder", description="what is done with it"
     )
+    names: Literal["announced", "likely"] = Field(
+        "likely",
+        description="Chinese names: only those that a word beside them announces, or all that are"
+        " likely to be one",
+    )
 
-    def apply(self, frame: pl.DataFrame, run: Run) -> pl.DataFrame:
-        chosen = [kind for kind in KINDS if kind.name in self.kinds]
+    def rewritten(self, texts: pl.Series, run: Run) -> pl.Series:
         write, ours = self._writer(run)
-        texts, counts = frame["text"], Counter[str]()
-        changed = pl.Series([False]).new_from_index(0, frame.height)
-        at = pl.Series(range(frame.height), dtype=pl.UInt32)
+        finder = Finder(self.kinds, self.names, ours)
+        counts = Counter[str]()
+        texts = texts.clone()  # `scatter` writes in place
+        at, some = pl.int_range(len(texts), dtype=pl.UInt32, eager=True), texts
         for _round in range(ROUNDS):
-            rows, fresh = _masked(texts.gather(at), at, chosen, write, ours, counts)
+            rows, fresh = [], []
+            for row, text, finds in finder(some):
+                rows.append(row)
+                fresh.append(_replaced(text, finds, write))
+                for _start, _end, kind in finds:
+                    counts[kind] += 1
             if not rows:
                 break
-            at = pl.Series(rows, dtype=pl.UInt32)
-            texts = texts.scatter(at, pl.Series(fresh, dtype=pl.String))
-            changed = changed.scatter(at, True)
+            # Only what changed can have changed neighbours. The ends of what changed are trimmed
+            # in any case: done here, the next round sees what a second masking would.
+            at = at.gather(rows)
+            some = pl.Series(texts.name, fresh, dtype=pl.String).str.strip_chars()
+            texts = texts.scatter(at, some)
         for kind, count in sorted(counts.items()):
             run.spend(count, f"masked.{kind}")
-        frame = frame.with_columns(texts.alias("text"))
+        return texts
+
+    def apply(self, frame: pl.DataFrame, run: Run) -> pl.DataFrame:
         if self.mode != "drop":
-            return frame
-        # What is dropped is kept and shown to who asks: masked, too.
-        run.drop(frame.filter(changed), self.use, "personal_data")
+            return super().apply(frame, run)
+        masked = self.rewritten(frame["text"], run)
+        changed = masked.ne_missing(frame["text"])
+        # What is dropped is kept and shown to who asks: masked, too. Spans would miss their place.
+        hidden = frame.with_columns(masked.alias("text"), pl.lit(None, dtype=SPANS).alias("spans"))
+        run.drop(hidden.filter(changed), self.use, "personal_data")
         return frame.filter(~changed)
 
     def _writer(self, run: Run) -> tuple[Writer, bool]:
@@ -75,52 +94,12 @@ class Mask(Step):
         return (lambda kind, _value: tokens[kind]), False
 
 
-def _masked(
-    texts: pl.Series, at: pl.Series, kinds: list[Kind], write: Writer, ours: bool,
-    counts: Counter[str],
-) -> tuple[list[int], list[str]]:  # fmt: skip
-    """The rows (of `at`) that change, and their new texts; adds to `counts`."""
-    hints = texts.to_frame("text").select(
-        pl.col("text").str.contains(kind.hint).fill_null(False).alias(kind.name) for kind in kinds
-    )
-    some = hints.select(pl.any_horizontal(pl.all())).to_series()
-    if not some.any():
-        return [], []
-    rows, fresh = [], []
-    flags = hints.filter(some).iter_rows()
-    for row, text, flagged in zip(at.filter(some), texts.filter(some), flags, strict=True):
-        hinted = [kind for kind, flag in zip(kinds, flagged, strict=True) if flag]
-        spans = found(text, hinted, ours)
-        if spans:
-            rows.append(row)
-            fresh.append(_replaced(text, spans, write))
-            counts.update(kind for _start, _end, kind in spans)
-    return rows, fresh
-
-
-def found(text: str, kinds: list[Kind], ours: bool = False) -> list[tuple[int, int, str]]:
-    """What is to be masked in `text`: start, end, kind; in their order, without overlaps.
-
-    Where two claim a place, the kind that comes first in `KINDS` has it, then the longer, then
-    the earlier. With `ours`, surrogates claim their place and stay.
-    """
-    taken: list[Span] = []
-    kept: list[tuple[int, int, str]] = []
-    for kind in kinds:
-        for start, end in sorted(set(kind.search(text)), key=lambda s: (s[0] - s[1], s[0])):
-            place = bisect_left(taken, (start, end))
-            before = place > 0 and taken[place - 1][1] > start
-            if end <= start or before or (place < len(taken) and taken[place][0] < end):
-                continue
-            taken.insert(place, (start, end))
-            if not (ours and known(kind.name, text[start:end])):
-                kept.append((start, end, kind.name))
-    return sorted(kept)
-
-
-def _replaced(text: str, spans: list[tuple[int, int, str]], write: Writer) -> str:
+def _replaced(text: str, finds: list[Find], write: Writer) -> str:
+    if len(finds) == 1:
+        start, end, kind = finds[0]
+        return text[:start] + write(kind, text[start:end]) + text[end:]
     pieces, last = [], 0
-    for start, end, kind in spans:
+    for start, end, kind in finds:
         pieces += [text[last:start], write(kind, text[start:end])]
         last = end
     return "".join([*pieces, text[last:]])
