@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from feilun.core.artifacts import Artifact, Cost, Model
+from feilun.core.artifacts import Artifact, Cost, Dataset, Model
 from feilun.core.errors import Conflict, Invalid, Missing, shortened
 from feilun.core.i18n import N_, _
 from feilun.core.message import Message
+from feilun.core.records import read_shards
 from feilun.core.refs import Ref
 from feilun.models import Predictor, load
 from feilun.stages.monitor import Signal, Window
@@ -102,9 +103,13 @@ class Project(Workspace):
         return stored.artifact
 
     def dropped(self, ref: str = "dataset/latest", reason: str | None = None) -> pl.DataFrame:
-        """The records that preparing dropped, with `step` and `reason`; of one reason or all."""
+        """What could not be read and what preparing dropped, with `step`, `reason` and `detail`; of
+        one reason or all."""
         artifact = self.get(ref)
-        frame = pl.read_parquet(self.blobs.get(artifact.files["dropped.parquet"]))
+        files = list(artifact.shards("dropped"))
+        if isinstance(artifact, Dataset):
+            files = [*self.get(f"records/{artifact.parents[0]}").shards("dropped"), *files]
+        frame = read_shards(self.blobs.get(digest) for digest in files)
         return frame if reason is None else frame.filter(pl.col("reason") == reason)
 
     # What is live

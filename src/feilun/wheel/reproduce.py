@@ -93,9 +93,18 @@ def _given(project: Project, stored: StoredArtifact) -> Any:
         rows = project.events.feedback_through(int(inputs["feedback_through"]))
         return FeedbackGiven(rows, tuple(inputs["labels"].split("\x00")))
     if stored.stage == Collect.use:
-        return CollectGiven(cast(Records | None, get("records", "feedback")))
+        turns = [role for role in inputs.values() if role.startswith("turn ")]
+        return CollectGiven(
+            cast(Records | None, get("records", "feedback")),
+            cast(Records | None, get("records", "previous")),
+            int(turns[0].removeprefix("turn ")) if turns else 1,
+        )
     if stored.stage == Prepare.use:
-        return PrepareGiven(get("records", "records"), inputs.get("frozen_test"))
+        return PrepareGiven(
+            get("records", "records"),
+            tuple(inputs.get("frozen_test", "").split()),
+            get("model", "live"),
+        )
     if stored.stage == Train.use:
         return cast(Dataset, get("dataset", "dataset"))
     live = cast(Model | None, get("model", "live"))

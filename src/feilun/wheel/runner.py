@@ -19,7 +19,7 @@ import polars as pl
 
 from feilun.core.artifacts import Artifact, Cost, Model
 from feilun.core.part import Part
-from feilun.core.records import SCHEMA
+from feilun.core.records import DROPPED, as_dropped
 from feilun.core.run import Run
 from feilun.core.stage import Stage
 from feilun.economics import Meter
@@ -113,13 +113,10 @@ class LocalRun(Run):
 
     def drop(self, frame: pl.DataFrame, step: str, reason: str) -> None:
         if frame.height:
-            self._dropped.append(
-                frame.select(SCHEMA.names()).with_columns(step=pl.lit(step), reason=pl.lit(reason))
-            )
+            self._dropped.append(as_dropped(frame, step, reason))
 
     def dropped(self) -> pl.DataFrame:
-        schema = {**SCHEMA, "step": pl.String(), "reason": pl.String()}
-        return pl.concat([pl.DataFrame(schema=schema), *self._dropped])
+        return pl.concat([pl.DataFrame(schema=DROPPED), *self._dropped])
 
     def spend(self, amount: float, what: str) -> None:
         self._meter.add(amount, what)

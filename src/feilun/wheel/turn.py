@@ -16,6 +16,7 @@ from feilun.stages.release import GateGiven
 from feilun.store.control import DONE, FAILED, OPEN, StepRow
 from feilun.store.disk import lock
 from feilun.team import user_name
+from feilun.version import code_version
 from feilun.wheel.describe import figure, reasons_text, status_name, verdict_word
 from feilun.wheel.notebook import turns_html
 from feilun.wheel.runner import Observer, Runner, Silent
@@ -134,10 +135,16 @@ class _Revolution:
         if rows and self.live is not None:
             given = FeedbackGiven(rows, self.live.labels)
             feedback = make(settings.feedback, given, self.number)
-        records = make(settings.collect, CollectGiven(feedback), self.number)
+        records = make(
+            settings.collect,
+            CollectGiven(feedback, self._collected_before(), self.number),
+            self.number,
+        )
         if until == "collect":
             return None
-        dataset = make(settings.prepare, PrepareGiven(records, self._frozen()), self.number)
+        dataset = make(
+            settings.prepare, PrepareGiven(records, self._frozen(), self.live), self.number
+        )
         if until == "prepare":
             return None
         model = make(settings.train, dataset, self.number)
@@ -159,9 +166,19 @@ class _Revolution:
             )
         return verdict
 
-    def _frozen(self) -> str | None:
+    def _frozen(self) -> tuple[str, ...]:
         """The test that the live model faced: until something is live, nothing is frozen."""
-        return self.workspace.dataset_of(self.live).files["test.parquet"] if self.live else None
+        return self.workspace.dataset_of(self.live).shards("test") if self.live else ()
+
+    def _collected_before(self) -> Records | None:
+        """What the last turn that collected had; only what this very code read counts."""
+        for number in range(self.number - 1, 0, -1):
+            for step in self.workspace.control.steps(number):
+                if step.stage == "collect" and step.artifact:
+                    stored = self.workspace.control.get(Ref("records", step.artifact))
+                    assert isinstance(stored.artifact, Records)
+                    return stored.artifact if stored.code == code_version() else None
+        return None
 
 
 def read_turn(workspace: Workspace, number: int) -> Turn:

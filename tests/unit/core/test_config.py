@@ -64,7 +64,7 @@ def test_a_small_file_has_defaults_for_all_else() -> None:
             "[[prepare.steps]]\nuse = 'zzz'",
             7,
             "prepare.steps[0]",
-            "unknown use 'zzz'; known: conflicts, duplicates, ",
+            "unknown use 'zzz'; known: augment, balance, conflicts, ",
         ),
         (
             "[[prepare.steps]]\nuse = 'normalise'\n[[prepare.steps]]\nuse = 'conflicts'\nkep = 'all'",  # noqa: E501
@@ -76,7 +76,7 @@ def test_a_small_file_has_defaults_for_all_else() -> None:
             "[[prepare.steps]]\nuse = 'conflicts'\nkeep = 'all'",
             9,
             "prepare.steps[0].keep",
-            "must be 'majority' or 'none', not 'all'",
+            "must be 'majority', 'none' or 'ask', not 'all'",
         ),
         ("[train]\nmodel.architecture = 'ngrams'", 8, "train.model", "did you mean 'ngram'?"),
         (
@@ -141,7 +141,9 @@ port = "x"
 
 def test_a_value_error_of_a_part_is_told_in_its_own_words() -> None:
     (mistake,) = mistakes(GOOD + "columns = { lable = 'y' }\n")
-    assert mistake.message == "columns maps only text, label, not lable"
+    assert mistake.message == (
+        "columns maps roles such as text, label, group, time; did 'lable' mean 'label'?"
+    )
 
 
 def test_a_missing_section_is_told() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
 from feilun.core.artifacts import Records
-from feilun.core.records import SCHEMA, parquet, with_ids
+from feilun.core.records import SCHEMA, conform, parquet
 from feilun.store import Blobs
 from feilun.wheel.runner import LocalRun
 
@@ -17,9 +18,9 @@ Row = tuple[str | None, str | None] | tuple[str | None, str | None, str]
 
 def scratch(folder: Path, stage: str = "test", seed: int = 0) -> LocalRun:
     """A new run: nothing dropped yet; two runs of one folder share its blobs."""
-    return LocalRun(
-        stage, seed=seed, root=folder, folder=folder / "work" / stage, blobs=Blobs(folder / "blobs")
-    )
+    folder.mkdir(parents=True, exist_ok=True)
+    own = Path(tempfile.mkdtemp(prefix=f"{stage}-", dir=folder))
+    return LocalRun(stage, seed=seed, root=folder, folder=own, blobs=Blobs(folder / "blobs"))
 
 
 def raw(rows: Sequence[Row]) -> pl.DataFrame:
@@ -28,7 +29,7 @@ def raw(rows: Sequence[Row]) -> pl.DataFrame:
         (row[0], row[1], row[2] if len(row) > 2 else "x.csv", at) for at, row in enumerate(rows)
     ]
     schema = {name: SCHEMA[name] for name in ("text", "label", "source", "row")}
-    return with_ids(pl.DataFrame(made, schema=schema, orient="row"))
+    return conform(pl.DataFrame(made, schema=schema, orient="row"))
 
 
 def records(rows: Sequence[Row], run: LocalRun) -> Records:

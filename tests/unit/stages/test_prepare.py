@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from feilun.core.artifacts import Dataset
 from feilun.core.errors import FeilunError
+from feilun.core.records import read_shards
 from feilun.stages.prepare import Prepare, PrepareGiven
 from feilun.stages.prepare.conflicts import Conflicts
 from feilun.stages.prepare.duplicates import Duplicates
@@ -32,7 +33,7 @@ def apply(
 
 
 def prepare(
-    rows: list[Row], folder: Path, frozen: str | None = None, **settings_: object
+    rows: list[Row], folder: Path, frozen: tuple[str, ...] = (), **settings_: object
 ) -> Dataset:
     run = scratch(folder, seed=7)
     stage = Prepare.model_validate({"split": {"minimum": 4}} | settings_)
@@ -42,7 +43,7 @@ def prepare(
 def frames(dataset: Dataset, folder: Path) -> dict[str, pl.DataFrame]:
     run = scratch(folder)
     return {
-        name: pl.read_parquet(run.file(dataset.files[f"{name}.parquet"]))
+        name: read_shards(run.file(digest) for digest in dataset.shards(name))
         for name in (*SPLITS, "dropped")
     }
 
@@ -207,7 +208,7 @@ def test_the_shares_are_those_asked_for_label_by_label(tmp_path: Path) -> None:
 def test_another_seed_draws_another_test(tmp_path: Path) -> None:
     run = scratch(tmp_path, seed=1)
     stage = Prepare.model_validate({"split": {"minimum": 4}})
-    other = stage.run(PrepareGiven(records(REVIEWS, run), None), run)
+    other = stage.run(PrepareGiven(records(REVIEWS, run), ()), run)
     assert keys(frames(other, tmp_path)["test"]) != keys(
         frames(prepare(REVIEWS, tmp_path), tmp_path)["test"]
     )
@@ -222,7 +223,7 @@ def test_a_frozen_test_keeps_its_rows_whatever_comes(tmp_path: Path) -> None:
         (f"{asked}！", "正面", "feedback"),
         ("新的 评论", "负面", "feedback"),
     ]
-    second = prepare(later, tmp_path, first.files["test.parquet"])
+    second = prepare(later, tmp_path, first.shards("test"))
     found = frames(second, tmp_path)
     assert second.files["test.parquet"] == first.files["test.parquet"]
     assert not keys(found["train"]) & keys(frozen)
@@ -236,7 +237,7 @@ def test_a_frozen_test_keeps_its_rows_whatever_comes(tmp_path: Path) -> None:
 def test_a_label_that_came_after_the_test_was_frozen_can_be_trained(tmp_path: Path) -> None:
     first = prepare(REVIEWS, tmp_path)
     more: list[Row] = [*REVIEWS, *((f"一般{chr(0x5E00 + n)}", "中性") for n in range(8))]
-    second = prepare(more, tmp_path, first.files["test.parquet"])
+    second = prepare(more, tmp_path, first.shards("test"))
     assert second.labels == ("中性", "正面", "负面")
     assert second.balance["train"]["中性"] >= 6
 
@@ -407,7 +408,7 @@ def test_near_duplicates_of_a_frozen_test_are_dropped_wherever_they_come_from(
         (f"{asked}啦", None),
         (f"{free}呀", "正面", "feedback"),
     ]
-    second = prepare(later, tmp_path, first.files["test.parquet"])
+    second = prepare(later, tmp_path, first.shards("test"))
     found = frames(second, tmp_path)
     assert second.files["test.parquet"] == first.files["test.parquet"]
     assert second.dropped == {"in_test": 3}

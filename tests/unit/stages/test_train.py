@@ -113,7 +113,7 @@ def dataset(tmp_path: Path) -> Dataset:
     inner = scratch(tmp_path, "prepare")
     stage = Prepare.model_validate({"split": {"minimum": 4, "validation": 0.45}})
     more = [(f"{text}，第{n}晚", label) for n in range(2) for text, label in REVIEWS]
-    return stage.run(PrepareGiven(records(more, inner), None), inner)
+    return stage.run(PrepareGiven(records(more, inner)), inner)
 
 
 def auto(*names: str, budget: float = 10.0) -> Train:

@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field, SerializeAsAny
 
 from feilun.core.artifacts import Dataset, Model, Report
-from feilun.core.records import parquet
+from feilun.core.records import parquet, read_shards
 from feilun.core.run import Run
 from feilun.core.stage import Stage
 from feilun.models import load
@@ -45,7 +45,7 @@ class Evaluate(Stage[EvaluateGiven, Report]):
 
     def run(self, given: EvaluateGiven, run: Run) -> Report:
         """The figures, and `outcomes.parquet` with every answer on the test."""
-        test = pl.read_parquet(run.file(given.dataset.files["test.parquet"]))
+        test = read_shards(run.file(digest) for digest in given.dataset.shards("test"))
         truth = test["label"].to_list()
         labels = sorted({*given.dataset.labels, *given.model.labels, *truth})
         answers = self._answers(given.model, test["text"].to_list(), run)
@@ -75,7 +75,7 @@ class Evaluate(Stage[EvaluateGiven, Report]):
             parents=(given.model.digest, given.dataset.digest),
             made_by=self.model_dump(mode="json"),
             model=given.model.digest,
-            test=given.dataset.files["test.parquet"],
+            test=" ".join(given.dataset.shards("test")),
             num_test=test.height,
             confidence=self.confidence,
             metrics=metrics,

@@ -10,7 +10,7 @@ import polars as pl
 from pydantic import Field, SerializeAsAny
 
 from feilun.core.artifacts import Records
-from feilun.core.records import FEEDBACK_SOURCE, SCHEMA, parquet, with_ids
+from feilun.core.records import FEEDBACK_SOURCE, SCHEMA, conform, parquet
 from feilun.core.run import Run
 from feilun.core.stage import Stage
 from feilun.stages.feedback.collector import Collector, Vote
@@ -101,4 +101,4 @@ def _frame(votes: list[Vote]) -> pl.DataFrame:
         "row": [vote.seq for vote in votes],
     }
     schema = {name: SCHEMA[name] for name in rows}
-    return with_ids(pl.DataFrame(rows, schema=schema))
+    return conform(pl.DataFrame(rows, schema=schema))

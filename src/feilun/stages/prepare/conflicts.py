@@ -2,51 +2,72 @@
 
 from __future__ import annotations
 
+import json
 from typing import ClassVar, Literal
 
 import polars as pl
 from pydantic import Field
 
 from feilun.core.run import Run
-from feilun.stages.prepare.step import Step, twin_key
+from feilun.stages.prepare.corpus import Corpus
+from feilun.stages.prepare.step import DROPS, CorpusStep
 
 
-class Conflicts(Step):
+class Conflicts(CorpusStep):
     """Settles texts that stand under several labels.
 
     `majority` keeps the label that more than half of the text's records have and drops the
-    others; without such a label, and with `none` always, all of them go. Unlabelled records
-    take no part.
+    others as `conflict`; without such a label, and with `none` always, all of them go. `ask`
+    takes all of them out as `conflict_asked`: they are not learnt from, and make the list of
+    texts that a person should label. Unlabelled records take no part.
+
+    With each dropped record goes, for `conflict`, the label that stays (null: none), and for
+    `conflict_asked` the votes as a JSON object, the most first: `{"正面":2,"负面":1}`.
     """
 
     use: ClassVar[str] = "conflicts"
 
-    keep: Literal["majority", "none"] = Field("majority", description="which label stays")
+    keep: Literal["majority", "none", "ask"] = Field(
+        "majority", description="which label stays; ask: none, a person is to say"
+    )
 
-    def apply(self, frame: pl.DataFrame, run: Run) -> pl.DataFrame:
-        frame = frame.with_columns(twin_key(pl.col("text")).alias("_key"))
-        labelled = frame.filter(pl.col("label").is_not_null())
-        votes = labelled.group_by("_key", "label").agg(pl.len().alias("_votes"))
-        contested = votes.filter(pl.len().over("_key") > 1)
-        winners = contested.filter(pl.col("_votes") * 2 > pl.col("_votes").sum().over("_key"))
-        if self.keep == "none":
-            winners = winners.clear()
-        frame = frame.join(
-            contested.select(pl.col("_key").unique()).with_columns(_contested=True),
-            on="_key",
-            how="left",
-            maintain_order="left",
-        ).join(
-            winners.select("_key", pl.col("label").alias("_winner")),
-            on="_key",
-            how="left",
-            maintain_order="left",
+    def decide(self, corpus: Corpus, run: Run) -> pl.DataFrame:
+        """Only compares labels where texts are twins: 3 s and 0.6 GB for 10 million records."""
+        rows = _contested(corpus.known)
+        votes = rows.group_by("key", "label").agg(pl.len().alias("votes"))
+        if self.keep == "ask":
+            losers, reason = rows.join(_ballots(votes), on="key"), "conflict_asked"
+        else:
+            won = pl.col("votes") * 2 > pl.col("votes").sum().over("key")
+            winners = votes.filter(won) if self.keep == "majority" else votes.clear()
+            winners = winners.select("key", detail="label")
+            losers, reason = rows.join(winners, on="key", how="left"), "conflict"
+            losers = losers.filter(pl.col("label").ne_missing(pl.col("detail")))
+        return (
+            losers.sort("at").select("at", pl.lit(reason).alias("reason"), "detail").cast(DROPS)  # type: ignore[arg-type]  # the stubs want one kind of key
         )
-        loses = (
-            pl.col("_contested").fill_null(False)
-            & pl.col("label").is_not_null()
-            & pl.col("label").ne_missing(pl.col("_winner"))
-        )
-        columns = [name for name in frame.columns if not name.startswith("_")]
-        run.drop(frame.filter(loses).select(columns), self.use, "conflict")
-        return frame.filter(~loses).select(columns)
+
+
+def _contested(known: pl.DataFrame) -> pl.DataFrame:
+    """`at`, `key` and `label` of the labelled records whose text has several labels."""
+    labelled = known.lazy().select("at", "key", "label").filter(pl.col("label").is_not_null())
+    # Twins first, by their hashes alone: only few records are left to compare labels of.
+    twins = labelled.filter(pl.col("key").is_duplicated()).collect()
+    several = twins.group_by("key").agg(pl.col("label").n_unique().alias("labels"))
+    return twins.join(several.filter(pl.col("labels") > 1), on="key", how="semi")
+
+
+def _ballots(votes: pl.DataFrame) -> pl.DataFrame:
+    """The votes of each `key` as a JSON object, the most first."""
+    labels = votes["label"].unique().to_list()
+    names = pl.DataFrame(
+        {"label": labels, "name": [json.dumps(label, ensure_ascii=False) for label in labels]},
+        schema={"label": pl.String, "name": pl.String},
+    )
+    entry = pl.concat_str("name", pl.lit(":"), pl.col("votes").cast(pl.String))
+    return (
+        votes.join(names, on="label")
+        .sort("key", "votes", "label", descending=[False, True, False])
+        .group_by("key", maintain_order=True)
+        .agg(pl.concat_str(pl.lit("{"), entry.str.join(","), pl.lit("}")).first().alias("detail"))
+    )

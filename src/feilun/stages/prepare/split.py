@@ -1,8 +1,9 @@
 """Train, validation and a frozen test; no text, nor a nearly equal one, stands on two sides.
 
-The sides are drawn by each text's key and the seed, label by label, never by order of arrival.
-What is drawn are clusters of near-duplicates, most of them of one text: a test whose texts the
-model has nearly seen measures its memory.
+The sides are drawn by each text's key and the seed, label by label, never by order of arrival; or
+by time, the newest to the test. What is drawn are clusters of near-duplicates, most of them of
+one text (by group: what shares a cluster or a group): a test whose texts the model has nearly
+seen measures its memory.
 Once a model is live, the test keeps its rows over all turns. Feedback never enters test or
 validation: users choose what they rate, and a test that drifts with their choice measures
 nothing.
@@ -10,8 +11,7 @@ nothing.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,8 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from feilun.core.errors import Invalid
 from feilun.core.i18n import _
 from feilun.core.records import FEEDBACK_SOURCE
-from feilun.core.run import Run
-from feilun.core.similarity import near_duplicates
+from feilun.stages.prepare.lots import lots
 
 LABELLED = ("train", "validation", "test")
 SPLITS = (*LABELLED, "unlabelled")
@@ -54,6 +53,21 @@ class OneLabel(Invalid):
         )
 
 
+class NothingToSplitBy(Invalid):
+    """The records lack what the split goes by."""
+
+    def __init__(self, column: str, count: int) -> None:
+        super().__init__(
+            _("Split by {column}: {count:,} labelled records have no {column}.").format(
+                column=column, count=count
+            ),
+            remedy=_(
+                "Name it: columns = {{ {column} = … }} under [[collect.sources]], or set "
+                'by = "label" under [prepare.split].'
+            ).format(column=column),
+        )
+
+
 class SplitTooSmall(Invalid):
     """A label has too few records for every split to have one."""
 
@@ -67,6 +81,14 @@ class SplitTooSmall(Invalid):
         )
 
 
+class Sides(NamedTuple):
+    """Where the records go: `at`, `side` (a place in `SPLITS`); and `drops`, those that go
+    nowhere: `at`, `reason`."""
+
+    sides: pl.DataFrame
+    drops: pl.DataFrame
+
+
 class Split(BaseModel):
     """The shares of the labelled records; `train` gets the rest."""
 
@@ -74,6 +96,10 @@ class Split(BaseModel):
 
     test: float = Field(0.2, gt=0, lt=0.9, description="share of each label, in the first turn")
     validation: float = Field(0.1, gt=0, lt=0.5, description="share of what is left")
+    by: Literal["label", "group", "time"] = Field(
+        "label",
+        description="group: nothing that shares one is parted; time: the newest are the test",
+    )
     minimum: int = Field(20, ge=4, description="labelled records to go on with")
     near_duplicates: float | None = Field(
         0.7,
@@ -83,59 +109,112 @@ class Split(BaseModel):
     )
 
     def assign(
-        self, frame: pl.DataFrame, frozen: pl.DataFrame | None, run: Run
-    ) -> dict[str, pl.DataFrame]:
-        """The records of each of `SPLITS`; `frame` and `frozen` (the test so far) have `key`,
-        unique in each."""
-        if frozen is not None:
-            again = pl.col("key").is_in(frozen["key"].implode())
-            feedback = pl.col("source") == FEEDBACK_SOURCE
-            run.drop(frame.filter(again & feedback), "split", "in_test")
-            frame = frame.filter(~again)
-        frame, near_frozen = self._clustered(frame, frozen)
-        _drop(near_frozen, run)
-        unlabelled = pl.col("label").is_null()
-        labelled = frame.filter(~unlabelled)
-        total = labelled.height + (frozen.height if frozen is not None else 0)
+        self, known: pl.DataFrame, clusters: pl.Series | None, frozen: pl.DataFrame, seed: int
+    ) -> Sides:
+        """The side of each record of `known` (`at`, `key`, `label`, `source`, `group`, `time`).
+
+        `frozen` has `key` and `label` of the test so far. `clusters` are numbers of
+        near-duplicates: those below the number of frozen records hold one of them. Without
+        them each text is its own.
+        """
+        num_frozen = frozen.height
+        own = pl.int_range(num_frozen, num_frozen + pl.len(), dtype=pl.UInt32)
+        known = known.with_columns((clusters if clusters is not None else own).alias(CLUSTER))
+        # Whatever the steps were: a text that stands twice could stand on two sides.
+        twin = ~pl.col("key").is_first_distinct()
+        drops = [_dropped(known.filter(twin), "duplicate")]
+        known = known.filter(~twin)
+        again = pl.col("key").is_in(frozen["key"].implode())
+        feedback = pl.col("source").cast(pl.String) == FEEDBACK_SOURCE
+        drops.append(_dropped(known.filter(again & feedback), "in_test"))
+        known = known.filter(~again)
+        near_frozen = pl.col(CLUSTER) < num_frozen
+        drops.append(_dropped(known.filter(near_frozen), "in_test"))
+        known = known.filter(~near_frozen)
+        if self.by == "group":
+            known = known.with_columns(_connected(known))
+        labelled = known.filter(pl.col("label").is_not_null())
+        total = labelled.height + num_frozen
         if total < self.minimum:
             raise TooFewRecords(total, self.minimum)
-        ours = pl.col("source") != FEEDBACK_SOURCE
-        if frozen is None:
-            test = _drawn(labelled, ours, self.test, f"{run.seed}:test")
-            frozen, labelled = _in(labelled, test).drop(CLUSTER), _in(labelled, test, False)
-            _drop(_in(frame.filter(unlabelled), test), run)
-            frame = _in(frame, test, False)
-        enough = ours.sum().over("label") >= 4
-        validation = _drawn(labelled, ours & enough, self.validation, f"{run.seed}:validation")
-        # In the order of their keys: what is learnt must not depend on who came first.
-        splits = {
-            "train": _in(labelled, validation, False).drop(CLUSTER).sort("key"),
-            "validation": _in(labelled, validation).drop(CLUSTER).sort("key"),
-            "test": frozen.sort("key"),
-            "unlabelled": frame.filter(unlabelled).drop(CLUSTER).sort("key"),
+        test = self._test(labelled, seed) if num_frozen == 0 else labelled[CLUSTER].clear()
+        unlabelled = known.filter(pl.col("label").is_null())
+        drops.append(_dropped(_in(unlabelled, test), "in_test"))
+        validation = self._validation(_in(labelled, test, False), seed)
+        sides = {
+            "train": _in(_in(labelled, test, False), validation, False),
+            "validation": _in(_in(labelled, test, False), validation),
+            "test": _in(labelled, test),
+            "unlabelled": _in(unlabelled, test, False),
         }
-        _check(splits)
-        return splits
+        counted = {name: side["label"] for name, side in sides.items()}
+        if num_frozen:
+            counted["test"] = frozen["label"]
+        _check(counted)
+        placed = [
+            side.select("at", pl.lit(SPLITS.index(name), dtype=pl.UInt8).alias("side"))
+            for name, side in sides.items()
+        ]
+        return Sides(pl.concat(placed).sort("at"), pl.concat(drops))
 
-    def _clustered(
-        self, frame: pl.DataFrame, frozen: pl.DataFrame | None
-    ) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """`frame` with its clusters; apart, the records that share one with a frozen text."""
-        if not self.near_duplicates:
-            own = pl.int_range(pl.len(), dtype=pl.UInt32).alias(CLUSTER)
-            return frame.with_columns(own), frame.clear().with_columns(own)
-        known = frozen["key"] if frozen is not None else frame["key"].clear()
-        found = near_duplicates(
-            pl.concat([known, frame["key"]]).rename(CLUSTER), threshold=self.near_duplicates
+    def _test(self, labelled: pl.DataFrame, seed: int) -> pl.Series:
+        """The clusters of the first test."""
+        ours = pl.col("source").cast(pl.String) != FEEDBACK_SOURCE
+        if self.by == "time":
+            return _newest(labelled, ours, self.test)
+        if self.by == "group" and labelled["group"].null_count() == labelled.height:
+            raise NothingToSplitBy("group", labelled.height)
+        return _drawn(labelled, ours, self.test, f"{seed}:test")
+
+    def _validation(self, labelled: pl.DataFrame, seed: int) -> pl.Series:
+        ours = pl.col("source").cast(pl.String) != FEEDBACK_SOURCE
+        if self.by == "time":
+            return _newest(labelled, ours, self.validation)
+        enough = ours.sum().over("label") >= 4
+        return _drawn(labelled, ours & enough, self.validation, f"{seed}:validation")
+
+
+def _dropped(frame: pl.DataFrame, reason: str) -> pl.DataFrame:
+    return frame.select("at", pl.lit(reason).alias("reason"))
+
+
+def _connected(known: pl.DataFrame) -> pl.Series:
+    """Each record's component: what shares a cluster or a group, directly or through others; its
+    number is its lowest cluster's."""
+    group = known.select(
+        pl.when(pl.col("group").is_null())
+        # Without a group: one of its own.
+        .then(pl.int_range(pl.len(), dtype=pl.UInt32) + known.height)
+        .otherwise(pl.col("group").rank("dense").cast(pl.UInt32))
+        .alias("group")
+    )["group"]
+    frame = pl.DataFrame({"cluster": known[CLUSTER], "group": group, "found": known[CLUSTER]})
+    while True:
+        lower = frame.with_columns(pl.col("found").min().over("group")).with_columns(
+            pl.col("found").min().over("cluster")
         )
-        frame = frame.with_columns(found.slice(len(known)))
-        # The frozen texts come first, and a cluster has the number of its first row.
-        near = pl.col(CLUSTER) < len(known)
-        return frame.filter(~near), frame.filter(near)
+        if lower["found"].equals(frame["found"]):
+            return lower["found"].rename(CLUSTER)
+        frame = lower
 
 
-def _drop(frame: pl.DataFrame, run: Run) -> None:
-    run.drop(frame.drop(CLUSTER), "split", "in_test")
+def _newest(labelled: pl.DataFrame, eligible: pl.Expr, share: float) -> pl.Series:
+    """The clusters whose first record is among the newest `share` of the eligible ones.
+
+    A cluster that begins before belongs to the past as a whole, and so do records without a
+    time: what is tested on comes after everything that is learnt from.
+    """
+    times = labelled.filter(eligible)["time"].drop_nulls().sort()
+    if len(times) == 0:
+        raise NothingToSplitBy("time", labelled.height)
+    cut = times[len(times) - max(1, round(len(times) * share))]
+    clusters = labelled.group_by(CLUSTER).agg(
+        pl.col("time").min().alias("first"),
+        pl.col("time").null_count().alias("undated"),
+        eligible.all().alias("eligible"),
+    )
+    newest = (pl.col("first") >= cut) & (pl.col("undated") == 0) & pl.col("eligible")
+    return clusters.filter(newest)[CLUSTER]
 
 
 def _drawn(labelled: pl.DataFrame, eligible: pl.Expr, share: float, salt: str) -> pl.Series:
@@ -147,7 +226,7 @@ def _drawn(labelled: pl.DataFrame, eligible: pl.Expr, share: float, salt: str) -
     taken, and at least one cluster (the smallest, where all are larger than the share); a
     label that is one single cluster is left whole.
     """
-    pool = labelled.with_columns(eligible.alias("_eligible")).sort("key")
+    pool = labelled.select("key", "label", CLUSTER, eligible.alias("_eligible")).sort("key")
     wanted = (
         pool.filter("_eligible").group_by("label").agg((pl.len() * share).ceil().alias("_wanted"))
     )
@@ -160,40 +239,32 @@ def _drawn(labelled: pl.DataFrame, eligible: pl.Expr, share: float, salt: str) -
             pl.col("_eligible").all(),
         )
         .join(wanted, on="label")
-        .with_columns(pl.col("key").map_batches(_lots(salt), return_dtype=pl.UInt64).alias("_lot"))
         .with_columns(_label_clusters=pl.len().over("label"))
         .filter(pl.col("_eligible") & ((pl.col("_label_clusters") > 1) | (pl.col("_size") == 1)))
         # What does not fit comes after all that does, smallest first.
         .with_columns(_beyond=pl.max_horizontal(pl.col("_size") - pl.col("_wanted"), 0.0))
-        .sort("_beyond", "_lot", "key")
     )
+    clusters = clusters.with_columns(lots(clusters["key"], salt).alias("_lot"))
+    clusters = clusters.sort("_beyond", "_lot", "key")
     fits = pl.col("_size").cum_sum().over("label") <= pl.col("_wanted")
     return clusters.filter(fits | pl.col("label").is_first_distinct())[CLUSTER]
-
-
-def _lots(salt: str) -> Callable[[pl.Series], pl.Series]:
-    def draw(keys: pl.Series) -> pl.Series:
-        lots = [hashlib.blake2b(f"{salt}:{key}".encode(), digest_size=8).digest() for key in keys]
-        return pl.Series([int.from_bytes(lot) for lot in lots], dtype=pl.UInt64)
-
-    return draw
 
 
 def _in(frame: pl.DataFrame, clusters: pl.Series, inside: bool = True) -> pl.DataFrame:
     return frame.filter(pl.col(CLUSTER).is_in(clusters.implode()) == inside)
 
 
-def _check(splits: dict[str, pl.DataFrame]) -> None:
-    everything = pl.concat([splits[name].select("label") for name in LABELLED])
-    labels = sorted(everything["label"].unique().to_list())
+def _check(counted: dict[str, pl.Series]) -> None:
+    """Raises where a label is on too few sides; `counted` has the labels of each side."""
+    labels = sorted(pl.concat([counted[name] for name in LABELLED]).unique().to_list())
     if len(labels) < 2:
         raise OneLabel(labels)
     for label in labels:
         for split in ("train", "test"):
             # A label that only came after the test was frozen cannot be in it.
-            if split == "train" or len(splits["test"]["label"].unique()) < 2:
-                count = splits[split].filter(pl.col("label") == label).height
+            if split == "train" or counted["test"].n_unique() < 2:
+                count = int((counted[split] == label).sum())
                 if count == 0:
                     raise SplitTooSmall(split, label, count)
-    if splits["validation"].is_empty():
+    if len(counted["validation"]) == 0:
         raise SplitTooSmall("validation", labels[0], 0)

@@ -2,75 +2,137 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-import polars as pl
 from pydantic import Field, SerializeAsAny
 
-from feilun.core.artifacts import Dataset, Records
-from feilun.core.records import parquet
+from feilun.core.artifacts import Dataset, Model, Records, sharded
+from feilun.core.compiled import usable_cores
+from feilun.core.part import find, names
 from feilun.core.run import Run
 from feilun.core.stage import Stage
 from feilun.stages.prepare.conflicts import Conflicts
 from feilun.stages.prepare.duplicates import Duplicates
+from feilun.stages.prepare.facts import Facts, File, described
+from feilun.stages.prepare.flow import Flow, Prepared
 from feilun.stages.prepare.normalise import Normalise
-from feilun.stages.prepare.split import LABELLED, Split
-from feilun.stages.prepare.step import Step, twin_key
+from feilun.stages.prepare.split import Split
+from feilun.stages.prepare.step import CorpusStep, Step
 
 DEFAULT_STEPS = (Normalise(), Conflicts(), Duplicates())
 
 
 class PrepareGiven(NamedTuple):
-    """The raw records, and the file of the frozen test (its sha256) from the first turn on."""
+    """The raw records; from the first release on the files of the frozen test (their sha256)
+    and the model that is live."""
 
     records: Records
-    frozen_test: str | None
+    frozen_test: tuple[str, ...] = ()
+    live: Model | None = None
 
 
 class Prepare(Stage[PrepareGiven, Dataset]):
-    """The steps in their order, then the split."""
+    """The steps in their order, then the split; then, on the training split alone, the steps
+    that change what is trained on (`balance`, `augment`)."""
 
     use: ClassVar[str] = "prepare"
 
     steps: tuple[SerializeAsAny[Step], ...] = Field(DEFAULT_STEPS, description="in this order")
     split: Split = Split()
+    workers: int = Field(0, ge=0, le=64, description="processes; 0: one per core")
 
     def inputs(self, given: PrepareGiven, root: Path) -> dict[str, str]:
-        """The records and the frozen test."""
+        """The records, the frozen test, the files that steps read; the live model, where a step
+        after the split asks it."""
         found = {"records": given.records.digest}
-        return found | ({"frozen_test": given.frozen_test} if given.frozen_test else {})
+        if given.frozen_test:
+            found["frozen_test"] = " ".join(given.frozen_test)
+        if given.live is not None and self._asks_live():
+            found["live"] = given.live.digest
+        for number, step in enumerate(self.steps):
+            for path in step.reads(root):
+                found[f"{number}.{step.use}.{path.name}"] = _digest(path)
+        return found
+
+    def _asks_live(self) -> bool:
+        return any(not isinstance(step, CorpusStep) for step in self.phases()[1])
+
+    def phases(self) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+        """The steps before the split, and those after it; each in their order."""
+        before = tuple(step for step in self.steps if not step.after_split)
+        return before, tuple(step for step in self.steps if step.after_split)
+
+    def num_workers(self, num_shards: int) -> int:
+        """How many processes work on so many shards; 1: this one."""
+        if num_shards < 2 or not isinstance(self.for_workers(), dict):
+            return 1
+        return min(self.workers or usable_cores(), num_shards)
+
+    def for_workers(self) -> Any:
+        """The settings as JSON values; this object itself, where a step is not installed as a
+        part and so cannot be made again in another process."""
+        for step in self.steps:
+            known = step.use in names("step") and find("step", step.use) is type(step)
+            if not known:
+                return self
+        return self.model_dump(mode="json")
+
+    def _facts(self, records: Records, made: Prepared, files: dict[str, str], run: Run) -> Facts:
+        """What the data card and `croissant.json` tell."""
+        return Facts(
+            name=", ".join(records.sources)[:80] or "records",
+            splits=made.counts,
+            labels=tuple(sorted({label for counts in made.balance.values() for label in counts})),
+            num_raw=records.num_rows,
+            dropped=made.reasons,
+            made_by=self.model_dump(mode="json", exclude={"workers"}),
+            files={
+                name: File(digest, run.file(digest).stat().st_size)
+                for name, digest in files.items()
+            },
+            balance=made.balance,
+            found=made.found,
+            sources=records.sources,
+        )
 
     def run(self, given: PrepareGiven, run: Run) -> Dataset:
-        """One Parquet file per split and `dropped.parquet`."""
-        frame = pl.read_parquet(run.file(given.records.files["records.parquet"]))
-        for done, step in enumerate(self.steps):
-            run.progress(done, len(self.steps) + 1, step.use)
-            frame = step.apply(frame, run)
-        frame = frame.with_columns(twin_key(pl.col("text")).alias("key"))
-        # Whatever the steps were: a text that stands twice could stand on two sides.
-        twin = pl.col("key").is_first_distinct()
-        run.drop(frame.filter(~twin), "split", "duplicate")
-        path = run.file(given.frozen_test) if given.frozen_test else None
-        frozen = pl.read_parquet(path) if path else None
-        splits = self.split.assign(frame.filter(twin), frozen, run)
-        dropped = run.dropped()
-        labels = pl.concat([splits[name]["label"] for name in LABELLED])
-        files = {f"{name}.parquet": run.keep(parquet(split)) for name, split in splits.items()}
-        files["dropped.parquet"] = run.keep(parquet(dropped))
+        """Parquet files for each split and for what was dropped; `README.md`, the data card, and
+        `croissant.json`; what steps tell besides."""
+        inputs = [run.file(digest) for digest in given.records.shards("records")]
+        frozen = [run.file(digest) for digest in given.frozen_test]
+        asked = given.live is not None and self._asks_live()
+        live = run.unpack(given.live) if given.live is not None and asked else None
+        made = Flow(self, inputs, run, frozen=frozen, live=live).go()
+        files: dict[str, str] = {}
+        for name, digests in (*made.splits.items(), ("dropped", made.dropped)):
+            files |= sharded(name, digests)
+        facts = self._facts(given.records, made, files, run)
+        files |= {name: run.keep(content) for name, content in described(facts).items()}
+        files |= made.told
         run.spend(given.records.num_rows, "records")
+        for what, amount in sorted(made.found.items()):
+            run.spend(amount, what)
+        labels = {label for counts in made.balance.values() for label in counts}
         return Dataset(
             files=files,
             parents=(given.records.digest,),
-            made_by=self.model_dump(mode="json"),
-            labels=tuple(sorted(labels.unique().to_list())),
-            splits={name: split.height for name, split in splits.items()},
+            made_by=self.model_dump(mode="json", exclude={"workers"}),
+            labels=tuple(sorted(labels)),
+            splits=made.counts,
             num_raw=given.records.num_rows,
-            dropped=_counted(dropped["reason"]),
-            balance={name: _counted(splits[name]["label"]) for name in LABELLED},
+            dropped=made.reasons,
+            balance=made.balance,
+            funnel=made.funnel,
+            found=made.found,
         )
 
 
-def _counted(values: pl.Series) -> dict[str, int]:
-    counts = values.rename("value").value_counts().sort("value")
-    return dict(counts.rows())
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as source:
+            return "sha256:" + hashlib.file_digest(source, "sha256").hexdigest()
+    except OSError:
+        # The step itself will say what is wrong with it.
+        return "unreadable"

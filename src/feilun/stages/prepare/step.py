@@ -1,30 +1,115 @@
-"""What every step of preparing offers, and how twins are told."""
+"""What the steps of preparing offer, and how twins are told."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 import polars as pl
 
 from feilun.core.part import Part
 from feilun.core.run import Run
+from feilun.stages.prepare.spans import rewritten_in_pieces
+
+if TYPE_CHECKING:
+    from feilun.stages.prepare.corpus import Corpus
+
+DROPS = {"at": pl.UInt32, "reason": pl.String, "detail": pl.String}
+"""The columns of what a `CorpusStep` decides."""
 
 
 class Step(Part):
-    """One change to the records; a `[[prepare.steps]]` table. What it takes out it must give to
-    `run.drop` with a reason."""
+    """One change to the records; a `[[prepare.steps]]` table.
+
+    It is given one shard at a time, maybe in another process: what becomes of a record depends
+    on that record alone. What it takes out it must give to `run.drop` with a reason.
+    """
 
     kind: ClassVar[str] = "step"
+    after_split: ClassVar[bool] = False
+    """Whether it works on the training split alone, after the split."""
+
+    def begin(self, run: Run) -> None:
+        """What must be there once before the first shard, such as a key; nothing by default."""
+
+    def reads(self, root: Path) -> tuple[Path, ...]:
+        """The files beside the records that its result depends on; none by default."""
+        return ()
+
+    def survey(
+        self, frames: Callable[[], Iterator[pl.DataFrame]], run: Run, model: Path | None
+    ) -> None:
+        """For a step after the split: a look at the whole training split, once, before it is
+        given its parts. `model` is the folder of the model that is live, if one is; what is to
+        be remembered goes into `run.folder`. Nothing by default."""
 
     @abstractmethod
     def apply(self, frame: pl.DataFrame, run: Run) -> pl.DataFrame:
         """`frame` (columns of `feilun.core.records.SCHEMA`), changed; order kept."""
 
 
+class Rewrite(Step):
+    """A step that writes texts anew; spans stay on what they were on, and a record whose text
+    is then empty is dropped as `empty`."""
+
+    @abstractmethod
+    def rewritten(self, texts: pl.Series, run: Run) -> pl.Series:
+        """Each text, written anew (String; null stays null)."""
+
+    def apply(self, frame: pl.DataFrame, run: Run) -> pl.DataFrame:
+        frame = rewritten_in_pieces(frame, lambda texts: self.rewritten(texts, run))
+        empty = pl.col("text").eq_missing("") | (
+            pl.col("text").is_null() & pl.col("fields").is_null()
+        )
+        run.drop(frame.filter(empty), self.use, "empty")
+        return frame.filter(~empty)
+
+
+class CorpusStep(Step):
+    """A step that must see every record before it decides on one.
+
+    It works in two halves, so that memory holds a few numbers of each record and not the texts:
+    `know` says what it must know of each record, shard by shard, and `decide` goes over that.
+    """
+
+    def thresholds(self) -> tuple[float, ...]:
+        """Those at which it will ask for near-duplicates."""
+        return ()
+
+    def know(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """What `decide` must know beyond `feilun.stages.prepare.corpus.KNOWN`: a row per record,
+        in its order; few and narrow columns."""
+        return pl.DataFrame(height=frame.height)
+
+    @abstractmethod
+    def decide(self, corpus: Corpus, run: Run) -> pl.DataFrame:
+        """The records to drop: the columns of `DROPS`; `detail` says more, such as the id of
+        the record that stays (null: nothing)."""
+
+    def apply(self, frame: pl.DataFrame, run: Run) -> pl.DataFrame:
+        """`frame` as if it were the whole corpus."""
+        from feilun.stages.prepare.corpus import Corpus
+
+        dropped = self.decide(Corpus.of(frame, self), run)
+        reasons = frame.with_row_index("at").join(dropped, on="at", how="left")
+        for (reason,), rows in reasons.filter(pl.col("reason").is_not_null()).group_by(
+            "reason", maintain_order=True
+        ):
+            run.drop(rows.drop("at", "reason"), self.use, str(reason))
+        return frame.filter(~pl.int_range(pl.len(), dtype=pl.UInt32).is_in(dropped["at"].implode()))
+
+
 def twin_key(text: pl.Expr) -> pl.Expr:
     """The form in which twins are equal: NFKC, lower case, only letters and digits; the text
     itself where that leaves nothing. «很好！！» and « 很 好 » are twins."""
-    folded = text.str.normalize("NFKC").str.to_lowercase()
+    return text.map_batches(_twin_keys, return_dtype=pl.String, is_elementwise=True)
+
+
+def _twin_keys(texts: pl.Series) -> pl.Series:
+    # One expression would compute what stands in it twice twice: four times slower.
+    folded = texts.str.normalize("NFKC").str.to_lowercase()
     bare = folded.str.replace_all(r"[^\p{L}\p{N}]+", "")
-    return pl.when(bare != "").then(bare).otherwise(folded)
+    empty = (bare == "").fill_null(False)
+    return bare.zip_with(~empty, folded) if empty.any() else bare

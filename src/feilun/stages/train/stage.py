@@ -19,6 +19,7 @@ from feilun.core.artifacts import Candidate, Dataset, Model
 from feilun.core.errors import Invalid
 from feilun.core.i18n import N_, _
 from feilun.core.message import Message
+from feilun.core.records import read_shards
 from feilun.core.run import Run
 from feilun.core.stage import Stage
 from feilun.models import Architecture, Auto, Family, load
@@ -78,7 +79,7 @@ class Train(Stage[Dataset, Model]):
     def run(self, given: Dataset, run: Run) -> Model:
         """The winner's folder as files; every candidate with its validation score."""
         frames = {
-            name: pl.read_parquet(run.file(given.files[f"{name}.parquet"]))
+            name: read_shards(run.file(digest) for digest in given.shards(name))
             for name in ("train", "validation")
         }
         tried = [

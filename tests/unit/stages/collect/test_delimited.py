@@ -28,12 +28,19 @@ PIECES = ["a", ",", ",", "\n", "\n", '"', '"', '""', "\r", "\r\n", "中", ',"x"\
 
 
 def written(table: list[list[str]], end: str, quoting: int, separator: str = ",") -> bytes:
+    """As RFC 4180 has it: a cell with a line break of either kind is quoted. Left to itself,
+    `csv.writer` quotes (before Python 3.13) only those of its own line end, and then a cell that
+    ends in a bare carriage return cannot be told from a line that ends in both."""
     target = io.StringIO()
-    writer = csv.writer(target, lineterminator=end, quoting=quoting, delimiter=separator)
+    writer = csv.writer(target, lineterminator="\r\n", quoting=quoting, delimiter=separator)
     width = len(table[0]) if table else 1
-    writer.writerow([f"c{number}" for number in range(width)])
-    writer.writerows(table)
-    return target.getvalue().encode()
+    lines = []
+    for row in [[f"c{number}" for number in range(width)], *table]:
+        writer.writerow(row)
+        lines.append(target.getvalue().removesuffix("\r\n") + end)
+        target.seek(0)
+        target.truncate()
+    return "".join(lines).encode()
 
 
 def one_by_one(content: bytes, **more: object) -> object:

@@ -1,0 +1,78 @@
+"""All records at once, as far as memory holds them: a few numbers of each, the texts on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from feilun.core.records import id_numbers
+from feilun.core.similarity import near_duplicates
+from feilun.core.text import hashed
+
+if TYPE_CHECKING:
+    from feilun.stages.prepare.step import CorpusStep
+
+KNOWN = ("at", "id", "key", "label", "source", "size")
+"""What is always known of a record: its row number in the corpus (UInt32); its id as a number
+(UInt64; `id_texts` writes it); the hash of its twin key (UInt64); label; source (Categorical);
+and the number of its characters (UInt32)."""
+
+
+class Corpus:
+    """The records that are still there when a `CorpusStep` decides.
+
+    `known` has a row per record: `KNOWN` and what the step's `know` gave.
+    """
+
+    def __init__(
+        self,
+        known: pl.DataFrame,
+        frames: Callable[[], Iterator[pl.DataFrame]],
+        similar: Callable[[float], pl.Series],
+    ) -> None:
+        self.known = known
+        self._frames = frames
+        self._similar = similar
+
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """The records shard by shard: the columns of `SCHEMA`, and `at`."""
+        return self._frames()
+
+    def near_duplicates(self, threshold: float) -> pl.Series:
+        """The number of each record's cluster of near-duplicates (UInt32), a row per row of
+        `known`; see `feilun.core.similarity`."""
+        return self._similar(threshold)
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, step: CorpusStep) -> Corpus:
+        """The corpus of one frame in memory."""
+        keys = twin_keys(frame)
+        known = described(frame, keys).with_row_index("at").hstack(step.know(frame))
+        return cls(
+            known,
+            lambda: iter([frame.with_row_index("at")]),
+            lambda threshold: near_duplicates(keys, threshold=threshold),
+        )
+
+
+def twin_keys(frame: pl.DataFrame) -> pl.Series:
+    """What two records that say the same have in common: the twin key of the text; of a record
+    without text its fields."""
+    from feilun.stages.prepare.step import twin_key
+
+    key = twin_key(pl.col("text")).fill_null(pl.col("fields")).fill_null("")
+    return frame.select(key.alias("key")).to_series()
+
+
+def described(frame: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:
+    """The columns of `KNOWN` but `at`, from the records and their twin keys."""
+    size = pl.coalesce(pl.col("text"), pl.col("fields")).str.len_chars().fill_null(0)
+    return frame.select(
+        id_numbers(pl.col("id")),
+        hashed(keys).alias("key"),
+        "label",
+        pl.col("source").cast(pl.Categorical),
+        size.cast(pl.UInt32).alias("size"),
+    )

@@ -1,0 +1,109 @@
+"""The tasks that a worker of prepare can be given, each on one shard or one bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from feilun.core.records import SCHEMA, read_shards
+from feilun.stages.prepare.after_split import grown
+from feilun.stages.prepare.shard import (
+    Place,
+    ShardRun,
+    finish,
+    gather,
+    passes,
+    work_rows,
+    work_sides,
+    write_arrow,
+)
+
+if TYPE_CHECKING:
+    from feilun.stages.prepare.stage import Prepare
+
+Task = dict[str, Any]
+
+
+class Tasks:
+    """What is done to the shards of one run of `prepare`, below its scratch folder."""
+
+    def __init__(self, prepare: Prepare, *, seed: int, root: Path, folder: Path) -> None:
+        self.prepare = prepare
+        self.seed = seed
+        self.root = root
+        self.folder = folder
+        before, self.after = prepare.phases()
+        self.passes = passes(before, prepare.split.near_duplicates)
+        self._acts: dict[str, Callable[[Task], None]] = {
+            "rows": self._rows,
+            "sides": self._sides,
+            "merge": self._merge,
+            "augment": self._augment,
+        }
+
+    def do(self, task: Task) -> Task:
+        """Does one task; it leaves its result in the scratch folder."""
+        self._acts[task["act"]](task)
+        return {}
+
+    def place(self, number: int) -> Place:
+        """The folder of a pass."""
+        folder = self.folder / f"pass-{number}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return Place(folder)
+
+    def _run(self, name: str) -> ShardRun:
+        return ShardRun(seed=self.seed, root=self.root, folder=self.folder / "steps" / name)
+
+    def _rows(self, task: Task) -> None:
+        number, shard = task["pass"], task["shard"]
+        place = self.place(number)
+        if place.done("work", shard).exists():
+            return
+        if number:
+            frame = survivors(self.place(number - 1), shard)
+        else:
+            frame = read_shards(map(Path, task["inputs"]))
+        run = self._run(f"{number}-{shard:05}")
+        work_rows(self.passes[number], shard, frame, place, run, task["offset"])
+
+    def _sides(self, task: Task) -> None:
+        place = self.place(len(self.passes) - 1)
+        if not place.done("sides", task["shard"]).exists():
+            work_sides(task["shard"], place, task["buckets"])
+
+    def _bucket(self, task: Task) -> pl.DataFrame:
+        place = self.place(len(self.passes) - 1)
+        return gather(task["side"], task["bucket"], task["num_shards"], place)
+
+    def _merge(self, task: Task) -> None:
+        path = Path(task["to"])
+        if path.exists():
+            return
+        frame = self._bucket(task)
+        if task["more"]:
+            frame = pl.concat([frame, pl.read_ipc(task["more"]).select(frame.columns)])
+        part = path.with_suffix(".part")
+        frame.write_parquet(part, compression="zstd", statistics=False)
+        part.replace(path)
+
+    def _augment(self, task: Task) -> None:
+        path = Path(task["to"])
+        if not path.with_suffix(".json").exists():
+            run = self._run(f"after-{task['bucket']:05}")
+            write_arrow(grown(self.after, self._bucket(task), run), path)
+            finish(path.with_suffix(".json"), dict(run.spent))
+
+
+def survivors(place: Place, shard: int) -> pl.DataFrame:
+    """The records of a shard that the decisions of its pass left; what they dropped is written
+    to `place.lost`."""
+    frame = pl.read_ipc(place.rows(shard)).select(SCHEMA.names())
+    gone = pl.read_ipc(place.decided(shard))
+    lost = frame.with_row_index("row_").join(gone, left_on="row_", right_on="row", how="inner")
+    lost.select(*SCHEMA.names(), "step", "reason", "detail").write_parquet(place.lost(shard))
+    alive = ~pl.int_range(pl.len(), dtype=pl.UInt32).is_in(gone["row"].implode())
+    return frame.filter(alive)
