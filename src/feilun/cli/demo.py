@@ -26,6 +26,7 @@ def demo(
     """Writes report.json; on a terminal the service stays up until Ctrl-C."""
     from feilun.apps.demo import tell
     from feilun.apps.demo.story import Stage
+    from feilun.cli.prepare import write
     from feilun.cli.turn import print_turn
     from feilun.cli.watch import Watch
 
@@ -34,6 +35,7 @@ def demo(
             say=typer.echo,
             watch=lambda: watch,
             shown=lambda turn: print_turn(turn, watched=watch.shown),
+            reported=lambda root: write(root, None),
         )
         ended = tell(folder, stage, budget_seconds=budget)
     with ended.project:

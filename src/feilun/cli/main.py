@@ -32,19 +32,25 @@ def _speak_typer() -> None:
 _speak_typer()
 
 from feilun.cli import (  # noqa: E402
+    collect,
     demo,
+    diff,
     doctor,
+    evaluate,
     feedback,
     history,
     key,
     monitor,
     new,
     predict,
+    prepare,
+    release,
     reproduce,
     rollback,
     serve,
     show,
     status,
+    train,
     turn,
 )
 
@@ -59,8 +65,14 @@ app = App(
 for module in (
     new,
     turn,
+    collect,
+    prepare,
+    train,
+    evaluate,
+    release,
     status,
     show,
+    diff,
     history,
     predict,
     serve,

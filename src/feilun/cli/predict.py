@@ -43,14 +43,18 @@ def predict(
 ) -> None:
     """A row per input: label, score, scores. Texts are logged, files only with --log."""
     from feilun.cli.output import print_json, print_written
-    from feilun.stages.collect.files import FORMATS
-    from feilun.wheel.tables import check_ending, read_texts, write_table
+    from feilun.stages.collect.reading import form_of
+    from feilun.stages.collect.source import Quarantine
+    from feilun.wheel.tables import check_ending, read_texts, unreadable, write_table
 
     if out is not None:
         check_ending(out)
     path = Path(inputs[0])
-    is_file = len(inputs) == 1 and path.suffix.lower() in FORMATS
-    texts = read_texts(path, text) if is_file else inputs
+    is_file = len(inputs) == 1 and form_of(path) is not None
+    quarantine = Quarantine()
+    texts = read_texts(path, text, quarantine) if is_file else inputs
+    if (told := unreadable(quarantine)) is not None:
+        typer.secho(told, err=True)
     with open_project(project) as opened:
         answers = opened.predict(texts, log=log if log is not None else not is_file)
     if out is not None:

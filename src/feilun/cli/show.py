@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,9 @@ def register(app: App) -> None:
 
 def show(
     ref: Annotated[str, typer.Argument(help=_("KIND/NAME"), metavar="REF")],
+    to: Annotated[
+        Path | None, typer.Option(help=_("Lay its files out in this folder, each checked."))
+    ] = None,
     project: ProjectFolder = HERE,
     as_json: AsJson = False,
 ) -> None:
@@ -28,7 +32,9 @@ def show(
 
     with open_project(project) as opened:
         stored = opened.stored(ref)
-    artifact = stored.artifact
+        artifact = stored.artifact
+        if to is not None:
+            opened.blobs.unpack(artifact.files, to)
     if as_json:
         print_json(
             {
@@ -84,3 +90,5 @@ def show(
         )
     typer.echo()
     print_table([_("file"), "sha256"], [[n, d[:16]] for n, d in artifact.files.items()])
+    if to is not None:
+        typer.echo(_("The files are in {path}.").format(path=to))

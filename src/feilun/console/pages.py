@@ -173,6 +173,16 @@ def _type(field: dict[str, Any]) -> str:
     return str(field.get("type", "object"))
 
 
+def standalone(content: str, title: str, values: Mapping[str, Any]) -> bytes:
+    """A template of a page's content as a whole HTML file, its style in it."""
+    template = _environment().get_template("standalone.html")
+    style = (FOLDER / "static" / "console.css").read_text(encoding="utf-8")
+    text = template.render(
+        lang=language(), version=__version__, title=title, style=style, content=content, **values
+    )
+    return text.encode("utf-8", "replace")
+
+
 def _page(
     template: str,
     path: str,

@@ -7,15 +7,56 @@ from feilun.core.i18n import N_, _
 from feilun.tasks.metrics import METRIC_NAMES
 
 REASONS = {
-    "duplicate": N_("duplicate"),
-    "near_duplicate": N_("near-duplicate"),
+    # collect: rows that could not be read
+    "bad_feed": N_("broken feed"),
+    "bad_page": N_("page that cannot be read"),
+    "bad_spans": N_("spans that do not fit the text"),
+    "bad_tags": N_("tags that do not fit the tokens"),
+    "bad_time": N_("time not understood (record kept)"),
+    "empty_row": N_("row without a value"),
+    "image_too_large": N_("image too large"),
+    "no_interaction": N_("user or item missing"),
+    "no_tag": N_("a line without a tag"),
+    "no_text": N_("no text"),
+    "not_accepted": N_("rejected by the annotator"),
+    "not_an_image": N_("not an image, or damaged"),
+    "not_an_object": N_("not an object"),
+    "not_json": N_("not JSON"),
+    "not_messages": N_("not a list of messages"),
+    "not_task": N_("not a Label Studio task"),
+    "not_text": N_("not text in the file's encoding"),
+    "open_quote": N_("a quote that never closes"),
+    "ragged": N_("other number of cells"),
+    "too_deep": N_("nested too deeply"),
+    "unreadable": N_("cannot be read"),
+    # prepare
+    "balance": N_("surplus of a frequent label"),
     "conflict": N_("conflicting label"),
+    "conflict_asked": N_("conflicting label, to be asked"),
+    "duplicate": N_("duplicate"),
     "empty": N_("empty"),
-    "personal_data": N_("personal data"),
     "in_test": N_("in the frozen test"),
+    "label_changed": N_("label no longer sure"),
+    "label_error": N_("label probably wrong"),
+    "near_duplicate": N_("near-duplicate"),
+    "other_language": N_("another language"),
+    "personal_data": N_("personal data"),
+    "repetitive": N_("repetitive"),
+    "stop_listed": N_("on the stop-list"),
+    "symbols": N_("too many symbols"),
+    "too_long": N_("too long"),
+    "too_short": N_("too short"),
+    "unsure_language": N_("language not sure"),
+    # feedback
     "disputed": N_("disputed"),
     "too_few_votes": N_("too few votes"),
     "unknown_label": N_("unknown label"),
+}
+SPLIT_NAMES = {
+    "train": N_("train"),
+    "validation": N_("validation"),
+    "test": N_("test"),
+    "unlabelled": N_("unlabelled"),
 }
 STAGE_NAMES = {
     "collect": N_("collect"),
@@ -65,6 +106,11 @@ def reasons_text(verdict: Verdict) -> str:
     return _("; ").join(str(reason) for reason in verdict.reasons)
 
 
+def split_name(split: str) -> str:
+    """The split's name in the reader's language."""
+    return _(SPLIT_NAMES[split])
+
+
 def reason_name(reason: str) -> str:
     """Why a record was dropped, in the reader's language; a third party's reason as it is."""
     return _(REASONS.get(reason, reason))
@@ -73,7 +119,16 @@ def reason_name(reason: str) -> str:
 def describe(made: object) -> str:
     """What the artifact (or verdict) amounts to."""
     if isinstance(made, Records):
-        return _("{count:,} records").format(count=made.num_rows)
+        told = _("{count:,} records").format(count=made.num_rows)
+        if not made.unreadable:
+            return told
+        reasons = _(", ").join(
+            f"{reason_name(reason)} {count:,}" for reason, count in made.unreadable.items()
+        )
+        unreadable = _("{count:,} rows could not be read ({reasons})").format(
+            count=sum(made.unreadable.values()), reasons=reasons
+        )
+        return _("; ").join((told, unreadable))
     if isinstance(made, Dataset):
         values = {
             "kept": sum(made.splits.values()),

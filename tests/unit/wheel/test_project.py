@@ -335,10 +335,24 @@ def test_rows_that_do_not_fit_are_named_and_the_others_are_in(trained_project: P
     assert "nobody" in result.refused[0][1]
 
 
+def test_rows_of_an_import_that_cannot_be_read_are_refused_with_the_others(
+    trained_project: Project,
+) -> None:
+    answer = trained_project.predict([GOOD])[0]
+    path = trained_project.root / "in.csv"
+    path.write_text(
+        f"prediction_id,kind,value\nnobody,rating,true\n{answer.id}\n{answer.id},rating,true\n"
+    )
+    result = import_feedback(trained_project, path)
+    assert result.added == 1
+    assert [row for row, _reason in result.refused] == [1, 2]
+
+
 def test_a_table_for_import_must_be_there_and_have_its_columns(trained_project: Project) -> None:
     for name, content, code in (
         ("gone.csv", None, "file_missing"),
-        ("a.xlsx", "x", "unknown_format"),
+        ("a.docx", "x", "unknown_ending"),
+        ("a.xlsx", "x", "unreadable_file"),
         ("a.csv", "prediction_id,kind\nx,rating\n", "column_missing"),
     ):
         path = trained_project.root / name

@@ -9,7 +9,6 @@ import pytest
 
 from feilun.core.errors import FeilunError
 from feilun.wheel.project import Project
-from feilun.wheel.tables import read_texts, unescaped, write_table
 from feilun.wheel.template import new
 
 
@@ -57,7 +56,9 @@ def test_named_columns_are_taken_as_they_are(folder: Path) -> None:
         ({"name": "a\nb"}, "bad_name"),
         ({"name": ".hidden"}, "bad_name"),
         ({"data": "gone.csv"}, "file_missing"),
-        ({"data": "a.xlsx"}, "no_records"),
+        ({"data": "a.docx"}, "no_records"),
+        ({"data": "a.xlsx"}, "unreadable_file"),
+        ({"data": "head.csv"}, "no_records"),
         ({"data": "empty"}, "no_records"),
         ({"text": "评伦"}, "column_missing"),
         ({"text": "评论", "label": "y"}, "column_missing"),
@@ -68,6 +69,8 @@ def test_what_cannot_be_a_project_is_told_and_nothing_is_written(
     options: dict[str, str], code: str, folder: Path
 ) -> None:
     (folder / "a.xlsx").touch()
+    (folder / "a.docx").mkdir()
+    (folder / "head.csv").write_text("text,label\n")
     (folder / "empty" / "dir.csv").mkdir(parents=True)
     before = sorted(path.name for path in folder.rglob("*"))
     with pytest.raises(FeilunError) as caught:
@@ -96,26 +99,8 @@ def test_a_folder_of_labels_needs_no_columns(folder: Path) -> None:
     assert source["columns"] == {}
 
 
-RISKY = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "'=x", "''-", "plain", "'quoted'", "", "负面"]
-
-
-def test_formulas_are_neutralised_in_csv_and_come_back(tmp_path: Path) -> None:
-    frame = pl.DataFrame({"a": RISKY, "n": range(len(RISKY))})
-    write_table(frame, tmp_path / "t.csv")
-    table = pl.read_csv(tmp_path / "t.csv", infer_schema=False)
-    assert not any(cell[:1] in "=+-@\t\r" for cell in table["a"] if cell)
-    assert (tmp_path / "t.csv").read_bytes().startswith(b"\xef\xbb\xbf")
-    assert unescaped(table)["a"].fill_null("").to_list() == RISKY
-
-
-@pytest.mark.parametrize("form", ["jsonl", "parquet"])
-def test_other_formats_keep_every_byte(form: str, tmp_path: Path) -> None:
-    path = tmp_path / f"t.{form}"
-    write_table(pl.DataFrame({"a": RISKY}), path)
-    assert read_texts(path, "a") == RISKY
-
-
-def test_an_unknown_ending_is_told(tmp_path: Path) -> None:
-    with pytest.raises(FeilunError, match=r"must be \.csv, \.jsonl or \.parquet"):
-        write_table(pl.DataFrame({"a": [1]}), tmp_path / "t.xlsx")
-    write_table(pl.DataFrame({"n": [1]}), tmp_path / "t.csv")
+def test_what_is_no_labelled_table_names_no_columns(folder: Path) -> None:
+    turns = '[{"role": "user", "content": "你好"}, {"role": "assistant", "content": "好"}]'
+    (folder / "chat.jsonl").write_text(f'{{"messages": {turns}}}\n', encoding="utf-8")
+    source = make(folder, data="chat.jsonl").settings.collect.sources[0].model_dump()
+    assert source["columns"] == {}
