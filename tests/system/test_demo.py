@@ -69,12 +69,17 @@ def test_every_request_was_answered_and_every_feedback_used(told: tuple[Path, st
 def test_the_real_reviews_were_prepared(told: tuple[Path, str]) -> None:
     prepared = json.loads((told[0] / "report.json").read_text("utf-8"))["prepare"]
     assert prepared["rows"] == 35_124
-    assert prepared["exact_duplicates"] > 17_000
-    assert prepared["conflicts"] > 40
-    # Every row is kept or dropped for a reason; one line is empty once white space is gone.
-    assert prepared["rows"] - prepared["exact_duplicates"] - prepared["conflicts"] == (
-        prepared["kept"] + 1
-    )
+    dropped, found = prepared["dropped"], prepared["found"]
+    assert dropped["duplicate"] > 17_000
+    assert dropped["conflict"] > 40
+    assert dropped["near_duplicate"] > 10
+    assert dropped["empty"] == 1, "one line is empty once white space is gone"
+    assert prepared["rows"] == prepared["kept"] + sum(dropped.values())
+    assert found["language.zh"] > 30_000
+    assert found["label_errors.suspects"] > 100
+    page = (told[0] / "archive" / "reports" / "dataset-1.html").read_text("utf-8")
+    assert f"{prepared['kept']:,}" in page
+    assert page.count("<svg ") == 4
 
 
 def test_the_screen_says_that_the_users_are_simulated(told: tuple[Path, str]) -> None:

@@ -19,6 +19,7 @@ from feilun.apps.demo.server import Server
 from feilun.apps.demo.users import CLIENTS, LIE_SHARE, Review, Usage, use_service
 from feilun.core.errors import Conflict
 from feilun.core.i18n import _
+from feilun.core.records import read_shards
 from feilun.economics.meter import peak_rss_mb
 from feilun.store.disk import write_file
 from feilun.wheel.describe import describe
@@ -38,6 +39,30 @@ name = "archive"
 use = "files"
 path = "data/reviews.csv"
 columns = { text = "text", label = "label" }
+
+[[prepare.steps]]
+use = "markup"
+
+[[prepare.steps]]
+use = "normalise"
+
+[[prepare.steps]]
+use = "language"
+
+[[prepare.steps]]
+use = "mask"
+
+[[prepare.steps]]
+use = "conflicts"
+
+[[prepare.steps]]
+use = "duplicates"
+
+[[prepare.steps]]
+use = "near_duplicates"
+
+[[prepare.steps]]
+use = "label_errors"    # told in the report; nothing is dropped
 """
 
 _REVIEWS = """\
@@ -80,11 +105,13 @@ class NotOurs(Conflict):
 
 
 class Stage(NamedTuple):
-    """How the story is told: `say` prints a sentence, `watch` follows the turns."""
+    """How the story is told: `say` prints a sentence, `watch` follows the turns, `reported`
+    writes the page of what became of a project's records and returns where."""
 
     say: Callable[[str], None]
     watch: Callable[[], Observer]
     shown: Callable[[Turn], None]
+    reported: Callable[[Path], Path]
 
 
 class Ended(NamedTuple):
@@ -156,7 +183,7 @@ def _clear(folder: Path) -> None:
     write_file(folder / MARK, b"made by: feilun demo\n")
 
 
-def _clean(folder: Path, stage: Stage) -> tuple[pl.DataFrame, dict[str, int]]:
+def _clean(folder: Path, stage: Stage) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The distinct reviews that `prepare` keeps, and its counts."""
     root = folder / "archive"
     write_file(root / "data" / "reviews.csv", all_reviews().write_csv().encode())
@@ -166,13 +193,20 @@ def _clean(folder: Path, stage: Stage) -> tuple[pl.DataFrame, dict[str, int]]:
         assert dataset is not None
         stage.say("   " + describe(dataset))
         frames = [
-            pl.read_parquet(archive.blobs.get(dataset.files[f"{name}.parquet"]))
+            read_shards(archive.blobs.get(digest) for digest in dataset.shards(name))
             for name in ("train", "validation", "test")
         ]
+    stage.say(
+        _("   {masked} pieces of personal data masked, {suspects:,} labels look wrong: {path}").format(
+            masked=sum(int(n) for name, n in dataset.found.items() if name.startswith("masked.")),
+            suspects=int(dataset.found["label_errors.suspects"]),
+            path=stage.reported(root),
+        )
+    )
     counts = {
         "rows": dataset.num_raw,
-        "exact_duplicates": dataset.dropped.get("duplicate", 0),
-        "conflicts": dataset.dropped.get("conflict", 0),
+        "dropped": dataset.dropped,
+        "found": {name: int(count) for name, count in sorted(dataset.found.items())},
         "kept": sum(dataset.splits.values()),
     }
     return pl.concat(frames).select("text", "label").sort("text"), counts
@@ -233,7 +267,7 @@ def _tell_usage(usage: Usage, stage: Stage) -> None:
 def _report(
     turns: list[Turn],
     usage: Usage,
-    prepared: dict[str, int],
+    prepared: dict[str, Any],
     project: Project,
     started: float,
     server: Server,
@@ -291,5 +325,5 @@ def _turn_report(turn: Turn) -> dict[str, Any]:
 def _used(project: Project, turn: Turn) -> int:
     """How many of the training records of that turn came from feedback."""
     assert turn.dataset is not None
-    train = pl.read_parquet(project.blobs.get(turn.dataset.files["train.parquet"]))
+    train = read_shards(project.blobs.get(digest) for digest in turn.dataset.shards("train"))
     return train.filter(pl.col("source") == "feedback").height
