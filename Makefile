@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 BENCH := benchmarks/.venv
 STAMP := $(VENV)/.ready
 BENCH_STAMP := $(BENCH)/.ready
+PREPARE := benchmarks/.venv-prepare
+PREPARE_STAMP := $(PREPARE)/.ready
 INSTALLED_FROM := pyproject.toml constraints.txt hatch_build.py
 
 .PHONY: help setup check test demo bench native messages format clean
@@ -45,16 +47,26 @@ $(BENCH_STAMP): $(INSTALLED_FROM) benchmarks/requirements.txt
 	$(BENCH)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[train]' --requirement benchmarks/requirements.txt
 	@touch $@
 
-BENCHMARKS := $(filter-out harness privacy_texts,$(basename $(notdir $(wildcard benchmarks/*.py))))
+# The peers of benchmarks/prepare.py, in an environment without Feilun.
+$(PREPARE_STAMP): benchmarks/peers/requirements.txt
+	@test -x $(PREPARE)/bin/python || $(PYTHON) -m venv $(PREPARE)
+	$(PREPARE)/bin/python -m pip install --quiet --requirement benchmarks/peers/requirements.txt
+	@touch $@
 
-bench: $(BENCH_STAMP) ## every benchmark; results are kept in benchmarks/results
+# Not benchmarks, or (the last two) run by another one.
+NOT_ALONE := harness served privacy_texts prepare_corpus prepare_growth near_duplicates
+BENCHMARKS := $(filter-out $(NOT_ALONE),$(basename $(notdir $(wildcard benchmarks/*.py))))
+
+bench: $(BENCH_STAMP) $(PREPARE_STAMP) ## every benchmark; results are kept in benchmarks/results
 	@missed=0; for name in $(BENCHMARKS); do \
 		$(BENCH)/bin/python benchmarks/$$name.py --save || missed=1; \
 	done; exit $$missed
+
+bench-prepare: $(PREPARE_STAMP)
 
 bench-%: $(BENCH_STAMP)
 	@$(BENCH)/bin/python benchmarks/$*.py $(if $(QUICK),--quick)
 
 clean: ## remove what make made
-	rm -rf $(VENV) $(BENCH) build dist demo
+	rm -rf $(VENV) $(BENCH) $(PREPARE) build dist demo
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -18,6 +18,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from feilun.core.secret import Secret
+
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "settings.md"
 
@@ -139,6 +141,15 @@ def _type(field: FieldInfo) -> str:
     return ", ".join([said, *limits])
 
 
+_PLAIN = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    Secret: 'text `"env:NAME"`',
+}
+
+
 def _name(kind: Any) -> str:
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Literal:
@@ -153,8 +164,7 @@ def _name(kind: Any) -> str:
         return _name(inner[0])
     if isinstance(kind, type) and hasattr(kind, "selector"):
         return "part" if kind.selector == "use" else "a model family"
-    names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
-    return names[kind]
+    return _PLAIN[kind]
 
 
 def _default(field: FieldInfo) -> str:

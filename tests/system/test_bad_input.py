@@ -21,6 +21,7 @@ import pytest
 from feilun.cli.main import main
 from feilun.core.i18n import _, speak
 from feilun.store.disk import lock
+from feilun.wheel.project import Project
 
 SETTINGS = """\
 [project]
@@ -124,15 +125,18 @@ def content(data: bytes) -> Callable[[Path], None]:
 
 
 def damage(root: Path) -> None:
-    """Flips one bit of the live model's weights, wherever they are laid out."""
-    weights = max((root / ".feilun" / "blobs").glob("*/*"), key=lambda path: path.stat().st_size)
+    """Flips one bit of the live model's largest file; done twice, nothing was done."""
+    with Project.open(root) as project:
+        assert project.release is not None
+        files = project.release.model.files.values()
+        weights = max(map(project.blobs.path, files), key=lambda path: path.stat().st_size)
     data = bytearray(weights.read_bytes())
     data[len(data) // 2] ^= 1
     weights.write_bytes(data)
 
 
 def mend_blob(root: Path) -> None:
-    """What the remedy says: delete it, and turn. The fingerprint's artifact is made again."""
+    """The bytes that a backup would give back."""
     damage(root)
 
 
@@ -253,8 +257,8 @@ CASES = [
         content(b"text,label\n"),
         ["turn"],
         2,
-        "{path} holds no records.",
-        ("data.csv",),
+        "The sources hold no records; {count:,} rows could not be read.",
+        ("0", "feilun collect --preview"),
         restore,
     ),
     Case(
@@ -271,8 +275,8 @@ CASES = [
         content(b"text,label\na,b,c,d\n"),
         ["turn"],
         2,
-        "{path} cannot be read as {format}: {reason}",
-        ("data.csv", "csv"),
+        "The sources hold no records; {count:,} rows could not be read.",
+        ("1", "feilun collect --preview"),
         restore,
     ),
     Case(

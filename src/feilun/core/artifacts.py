@@ -129,7 +129,7 @@ class Dataset(Artifact):
     """Prepared records: Parquet files for each split, and `dropped` with the reasons.
 
     Splits are `train`, `validation`, `test` (frozen) and `unlabelled`; each has the columns
-    of `Records` plus `key`, the text's form for telling twins. `dropped` has `step`, `reason`
+    of `Records` plus `key`, a hash that twins share. `dropped` has `step`, `reason`
     and `detail` besides. `found` is what the steps counted (`masked.mobile`, `language.zh`).
     """
 

@@ -28,7 +28,7 @@ SCHEMA = pl.Schema(
         "fields": pl.String(),  # everything else, a JSON object: features, user and item, image
     }
 )
-"""Raw records. `prepare` adds `key`: the text's form in which twins are equal."""
+"""Raw records. `prepare` adds `key`: a hash that twins share (UInt64)."""
 
 DROPPED = pl.Schema({**SCHEMA, "step": pl.String(), "reason": pl.String(), "detail": pl.String()})
 """Records that were dropped; `reason` is a code, `detail` says more: the id of the one kept."""

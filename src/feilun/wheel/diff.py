@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,8 +15,10 @@ from feilun.core.errors import Invalid, shortened
 from feilun.core.i18n import _
 from feilun.core.records import id_numbers, id_texts
 from feilun.core.text import hashed
-from feilun.wheel.project import Project
 from feilun.wheel.shift import Labels, Lengths, labels_shift, lengths_shift
+
+if TYPE_CHECKING:
+    from feilun.wheel.project import Project
 
 SPLITS = ("train", "validation", "test", "unlabelled")
 NEW, GONE = "new", "gone"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
@@ -16,7 +16,9 @@ from feilun.core.artifacts import Dataset, Records, StepCount
 from feilun.core.errors import Invalid, shortened
 from feilun.core.i18n import _
 from feilun.stages.prepare.language import language_shares
-from feilun.wheel.project import Project
+
+if TYPE_CHECKING:
+    from feilun.wheel.project import Project
 
 SPLITS = ("train", "validation", "test", "unlabelled")
 SAMPLE = 5_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
@@ -26,6 +26,10 @@ from feilun.wheel.notebook import turns_html
 from feilun.wheel.runner import LocalRun, Observer
 from feilun.wheel.turn import LIVE, Turn, read_turn, revolve
 from feilun.wheel.workspace import Workspace
+
+if TYPE_CHECKING:
+    from feilun.wheel.diff import Diff
+    from feilun.wheel.profile import Profile
 
 LOCAL_KEY = "local"
 
@@ -111,6 +115,18 @@ class Project(Workspace):
             files = [*self.get(f"records/{artifact.parents[0]}").shards("dropped"), *files]
         frame = read_shards(self.blobs.get(digest) for digest in files)
         return frame if reason is None else frame.filter(pl.col("reason") == reason)
+
+    def profile(self, ref: str = "dataset/latest") -> Profile:
+        """What became of the records of a dataset: the figures of `feilun prepare --report`."""
+        from feilun.wheel.profile import profile
+
+        return profile(self, ref)
+
+    def diff(self, first: str, second: str = "dataset/latest", *, show: int = 0) -> Diff:
+        """What came, went, changed and moved between two datasets; `show` examples of each."""
+        from feilun.wheel.diff import diff
+
+        return diff(self, first, second, show)
 
     # What is live
 

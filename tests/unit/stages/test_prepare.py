@@ -18,7 +18,8 @@ from feilun.stages.prepare.duplicates import Duplicates
 from feilun.stages.prepare.near_duplicates import NearDuplicates
 from feilun.stages.prepare.normalise import Normalise
 from feilun.stages.prepare.split import SPLITS, OneLabel, SplitTooSmall, TooFewRecords
-from feilun.stages.prepare.step import Step, twin_key
+from feilun.stages.prepare.step import Step
+from feilun.stages.prepare.twins import twin_key
 from feilun.wheel.runner import LocalRun
 from tests.unit.stages.scratch import REVIEWS, Row, raw, records, scratch
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from feilun.core.artifacts import Dataset, Records, sharded
 from feilun.core.records import conform, parquet
+from feilun.core.text import hashed
 from feilun.store.control import ArtifactNotFound
 from feilun.wheel.diff import SPLITS, NotADataset, diff, settings_diff
 from feilun.wheel.project import Project
@@ -45,7 +46,7 @@ def frame_of(lines: Sequence[Line], ids: dict[int, str] | None = None) -> pl.Dat
         made = made.with_columns(
             pl.col("row").replace_strict(ids, default=None).fill_null(pl.col("id")).alias("id")
         )
-    return made.with_columns(pl.col("text").alias("key"))
+    return made.with_columns(hashed(made["text"]).alias("key"))
 
 
 def put(

@@ -197,7 +197,9 @@ def _clean(folder: Path, stage: Stage) -> tuple[pl.DataFrame, dict[str, Any]]:
             for name in ("train", "validation", "test")
         ]
     stage.say(
-        _("   {masked} pieces of personal data masked, {suspects:,} labels look wrong: {path}").format(
+        _(
+            "   {masked:,} pieces of personal data masked, {suspects:,} labels look wrong: {path}"
+        ).format(
             masked=sum(int(n) for name, n in dataset.found.items() if name.startswith("masked.")),
             suspects=int(dataset.found["label_errors.suspects"]),
             path=stage.reported(root),

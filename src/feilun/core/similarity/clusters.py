@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from feilun.core.similarity import linking, native
-from feilun.core.text import utf8
+from feilun.core.text import Texts, utf8
 
 RECALL = 0.996
 """Least chance that two texts exactly at the threshold share a band; it grows fast above."""
@@ -13,7 +13,7 @@ MOST_ROWS = 16
 
 
 def near_duplicates(
-    texts: pl.Series, *, threshold: float = 0.7, num_threads: int | None = None
+    texts: pl.Series | Texts, *, threshold: float = 0.7, num_threads: int | None = None
 ) -> pl.Series:
     """The cluster of each text: the row number (UInt32) of the cluster's first row.
 
@@ -37,7 +37,7 @@ def near_duplicates(
     `link_members` in links.c). For more texts than memory holds there is `shards.py`.
     """
     bands = bands_for(threshold)
-    given = utf8(texts)
+    given = texts if isinstance(texts, Texts) else utf8(texts)
     signed = native.sign(given, bands, num_threads)
     found = linking.linked(
         given,
@@ -48,7 +48,7 @@ def near_duplicates(
         threshold=threshold,
         num_threads=num_threads,
     )
-    return pl.Series(texts.name, found)
+    return pl.Series("cluster" if isinstance(texts, Texts) else texts.name, found)
 
 
 def bands_for(threshold: float) -> native.Bands:

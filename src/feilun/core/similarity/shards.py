@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 
 from feilun.core.similarity import linking, native
 from feilun.core.similarity.clusters import bands_for
-from feilun.core.text import utf8
+from feilun.core.text import Texts
 
 _MAGIC = 0x4644_4F01
 _PIECE = 2**16  # rows that are read at once
@@ -58,27 +57,25 @@ class _Header(NamedTuple):
         return self.content_at + self.content
 
 
-def sign_shard(keys: pl.Series, folder: Path, number: int, threshold: float) -> None:
-    """Writes to `folder` what `cluster_shards` needs of the texts `keys` (String; null counts
-    as ""), as the shard `number`; a worker can have memory for about 131,072 of them.
+def sign_shard(keys: Texts, folder: Path, number: int, threshold: float) -> None:
+    """Writes to `folder` what `cluster_shards` needs of the texts `keys`, as the shard `number`; a
+    worker can have memory for about 131,072 of them.
 
     The file is about 120 bytes a row (at 0.7) and the texts. It appears whole or not at all; one
     that is there and fits (rows, bytes, bands) is left as it is, so a killed run goes on. It is
     not synced to the disk: it is scratch, for the same run of the machine.
     """
     bands = bands_for(threshold)
-    size = int(keys.cast(pl.String).str.len_bytes().sum() or 0)
-    header = _Header(_MAGIC, len(keys), bands.num, bands.rows, size)
+    header = _Header(_MAGIC, keys.num, bands.num, bands.rows, len(keys.content))
     path = _path(folder, number)
     if _finished(path) == header:
         return
-    texts = utf8(keys)
-    signed = native.sign(texts, bands, num_threads=1)
+    signed = native.sign(keys, bands, num_threads=1)
     folder.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with part.open("wb") as file:
-            for array in (np.array(header, dtype=np.int64), texts.starts, *signed, texts.content):
+            for array in (np.array(header, dtype=np.int64), keys.starts, *signed, keys.content):
                 array.tofile(file)
         part.replace(path)
     finally:

@@ -49,10 +49,13 @@ class TooManyColumns(Invalid):
 
     def __init__(self, where: str) -> None:
         super().__init__(
-            _("{where}: its objects have more than {limit:,} different keys.").format(
-                where=where, limit=MOST_COLUMNS
+            _(
+                "{where}: its objects have more than {limit:,} different keys; the limit is "
+                "MOST_COLUMNS in stages/collect/http.py."
+            ).format(where=where, limit=MOST_COLUMNS),
+            remedy=_(
+                "Set records under [[collect.sources]] to the path of the list: 'data.items'."
             ),
-            remedy=_("Set records to the list of the records; MOST_COLUMNS is in http.py."),
         )
 
 

@@ -32,6 +32,8 @@ _SELECT = re.compile(rf"{_COMMENTS}(?:select|with)\b", re.IGNORECASE | re.DOTALL
 _SECRET_KEYS = re.compile(r"pass|pwd|secret|token|key$", re.IGNORECASE)
 _READ_ONLY = {"postgresql", "mysql", "mariadb", "oracle"}
 """Where a transaction can be told to refuse every write; SQLite is opened read-only."""
+_PACKAGES = {"MySQLdb": "mysqlclient"}
+"""Of the drivers whose module has another name, what is installed."""
 
 
 class DatabaseMissing(Missing):
@@ -57,10 +59,12 @@ class DatabaseUrlUnusable(Invalid):
 class DriverMissing(Missing):
     """The Python package that talks to this kind of database is not installed."""
 
-    def __init__(self, scheme: str, package: str) -> None:
+    def __init__(self, scheme: str, module: str | None) -> None:
         super().__init__(
             _("{scheme} needs a driver that is not installed.").format(scheme=shortened(scheme)),
-            remedy=f"pip install {shortened(package)}",
+            remedy=f"pip install {shortened(_PACKAGES.get(module, module))}"
+            if module
+            else _("Install the package that brings it to SQLAlchemy, or mend `url`."),
         )
 
 
@@ -226,9 +230,9 @@ class _Reading:
         try:
             return sa.create_engine(self.url, **options)
         except sa.exc.NoSuchModuleError:
-            raise DriverMissing(self.url.drivername, "sqlalchemy-…") from None
+            raise DriverMissing(self.url.drivername, None) from None
         except ImportError as error:
-            raise DriverMissing(self.url.drivername, error.name or "") from None
+            raise DriverMissing(self.url.drivername, error.name) from None
         except (sa.exc.ArgumentError, ValueError):
             raise DatabaseUrlUnusable(_("its parts do not fit the driver.")) from None
 

@@ -18,10 +18,10 @@ import polars as pl
 from feilun.core.records import read_shards
 from feilun.core.run import Run
 from feilun.core.similarity.shards import cluster_shards, remove_shards, sign_shard
-from feilun.core.text import hashed
-from feilun.stages.prepare.corpus import twin_keys
+from feilun.core.text import hashes
 from feilun.stages.prepare.shard import Place, gather, write_arrow
 from feilun.stages.prepare.step import CorpusStep, Step
+from feilun.stages.prepare.twins import twin_texts
 
 
 class Added(NamedTuple):
@@ -58,7 +58,7 @@ def grown(steps: Sequence[Step], frame: pl.DataFrame, run: Run) -> pl.DataFrame:
         if not isinstance(step, CorpusStep):
             more = step.apply(more, run)
     added = more.filter(~pl.col("id").is_in(frame["id"].implode()))
-    return added.with_columns(twin_keys(added))
+    return added.with_columns(pl.Series("key", hashes(twin_texts(added)), dtype=pl.UInt64))
 
 
 def checked(
@@ -74,9 +74,7 @@ def checked(
     paths, labels = {}, Counter[str]()
     for bucket, rows in fresh.items():
         paths[bucket] = folder / f"added-{bucket:05}.arrow"
-        write_arrow(
-            rows.with_columns(hashed(rows["key"]).alias("hash")).sort("hash"), paths[bucket]
-        )
+        write_arrow(rows.sort("key", "id"), paths[bucket])
         labels.update(rows["label"].drop_nulls().to_list())
     found["augment.added"] = labels.total()
     return Added(paths, labels, found)
@@ -93,17 +91,17 @@ def _unheard_of(
     made: dict[int, Path], sources: Sources
 ) -> tuple[dict[int, pl.DataFrame], Counter[str]]:
     """The records whose text stands nowhere yet, in no split and not twice among them."""
-    heard = [hashed(read_shards(sources.frozen, ["key"])["key"])] if sources.frozen else []
+    heard = [read_shards(sources.frozen, ["key"])["key"]] if sources.frozen else []
     for side in ("train", "validation", "test", "unlabelled"):
         for bucket in sources.buckets(side):
-            heard.append(hashed(sources.gather(side, bucket)["key"]))
+            heard.append(sources.gather(side, bucket)["key"])
     seen = np.unique(pl.concat(heard).to_numpy())
     fresh, twins = {}, 0
     for bucket, path in sorted(made.items()):
         rows = pl.read_ipc(path)
-        hashes = hashed(rows["key"]).to_numpy()
-        new = ~np.isin(hashes, seen) & pl.Series(hashes).is_first_distinct().to_numpy()
-        seen = np.union1d(seen, hashes[new])
+        keys = rows["key"].to_numpy()
+        new = ~np.isin(keys, seen) & rows["key"].is_first_distinct().to_numpy()
+        seen = np.union1d(seen, keys[new])
         fresh[bucket] = rows.filter(pl.Series(new))
         twins += int((~new).sum())
     return fresh, Counter({"augment.twins": twins})
@@ -113,13 +111,13 @@ def _leaking(
     folder: Path, fresh: dict[int, pl.DataFrame], sources: Sources, threshold: float
 ) -> dict[int, Any]:
     """For each record whether it is nearly one that the model is measured on."""
-    parts = [pl.scan_parquet(path).select("key").collect()["key"] for path in sources.frozen]
+    parts = [read_shards([path], ["text", "fields"]) for path in sources.frozen]
     for side in ("validation", "test"):
-        parts += [sources.gather(side, bucket)["key"] for bucket in sources.buckets(side)]
+        parts += [sources.gather(side, bucket) for bucket in sources.buckets(side)]
     num_measured = sum(map(len, parts))
-    parts += [rows["key"] for rows in fresh.values()]
-    for number, keys in enumerate(parts):
-        sign_shard(keys, folder, number, threshold)
+    parts += list(fresh.values())
+    for number, rows in enumerate(parts):
+        sign_shard(twin_texts(rows), folder, number, threshold)
     # A cluster has the number of its first record, and those that are measured on come first.
     near = cluster_shards(folder, len(parts), threshold)[num_measured:] < num_measured
     remove_shards(folder)

@@ -182,6 +182,6 @@ _COLUMNS = _table(
         ["`group`", "string", "user, conversation, document: never parted · 分组，不跨划分"],
         ["`time`", "timestamp", "UTC · 时间"],
         ["`fields`", "string", "JSON of everything else · 其余字段"],
-        ["`key`", "string", "equal for texts that count as the same · 去重键"],
+        ["`key`", "uint64", "a hash, equal for texts that count as the same · 去重键"],
     ],
 ).replace("---:", "---")

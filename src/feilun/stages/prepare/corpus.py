@@ -9,7 +9,8 @@ import polars as pl
 
 from feilun.core.records import id_numbers
 from feilun.core.similarity import near_duplicates
-from feilun.core.text import hashed
+from feilun.core.text import Texts, hashes
+from feilun.stages.prepare.twins import twin_texts
 
 if TYPE_CHECKING:
     from feilun.stages.prepare.step import CorpusStep
@@ -48,7 +49,7 @@ class Corpus:
     @classmethod
     def of(cls, frame: pl.DataFrame, step: CorpusStep) -> Corpus:
         """The corpus of one frame in memory."""
-        keys = twin_keys(frame)
+        keys = twin_texts(frame)
         known = described(frame, keys).with_row_index("at").hstack(step.know(frame))
         return cls(
             known,
@@ -57,21 +58,12 @@ class Corpus:
         )
 
 
-def twin_keys(frame: pl.DataFrame) -> pl.Series:
-    """What two records that say the same have in common: the twin key of the text; of a record
-    without text its fields."""
-    from feilun.stages.prepare.step import twin_key
-
-    key = twin_key(pl.col("text")).fill_null(pl.col("fields")).fill_null("")
-    return frame.select(key.alias("key")).to_series()
-
-
-def described(frame: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:
+def described(frame: pl.DataFrame, keys: Texts) -> pl.DataFrame:
     """The columns of `KNOWN` but `at`, from the records and their twin keys."""
     size = pl.coalesce(pl.col("text"), pl.col("fields")).str.len_chars().fill_null(0)
     return frame.select(
         id_numbers(pl.col("id")),
-        hashed(keys).alias("key"),
+        pl.Series("key", hashes(keys), dtype=pl.UInt64),
         "label",
         pl.col("source").cast(pl.Categorical),
         size.cast(pl.UInt32).alias("size"),

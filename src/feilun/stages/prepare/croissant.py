@@ -67,7 +67,7 @@ _SPANS = (
     ("end", "sc:Integer", "One past its last character."),
     ("label", "sc:Text", "What it is: an entity, the role of a turn."),
 )
-_KEY = ("key", "sc:Text", "The text's form in which twins are equal.")
+_KEY = ("key", "sc:Integer", "A hash that is equal for texts that count as the same.")
 _DROPPED = (
     ("step", "sc:Text", "The step that dropped it."),
     ("reason", "sc:Text", "Why: a short code."),

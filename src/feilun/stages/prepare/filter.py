@@ -32,11 +32,11 @@ class StopListMissing(Missing):
 
 
 class StopListUnreadable(Invalid):
-    """The file of the stop-list is no text in UTF-8, or too large."""
+    """The file of the stop-list is not text in UTF-8, or too large."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
-            _("The stop-list {path} is no text in UTF-8 of {limit} MB at most.").format(
+            _("The stop-list {path} is not text in UTF-8, or has more than {limit} MB.").format(
                 path=path, limit=_LIMIT // 2**20
             ),
             remedy=_("Save it as UTF-8, one word a line."),

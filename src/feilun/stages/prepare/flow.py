@@ -15,6 +15,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,7 +27,6 @@ from feilun.core.artifacts import StepCount
 from feilun.core.records import DROPPED, MOST_BYTES, MOST_ROWS, SCHEMA, ShardWriter, read_shards
 from feilun.core.run import Run
 from feilun.core.similarity.shards import cluster_shards, remove_shards, sign_shard
-from feilun.core.text import hashed
 from feilun.stages.prepare.after_split import Added, Sources, checked
 from feilun.stages.prepare.shard import (
     SIDES,
@@ -38,6 +38,7 @@ from feilun.stages.prepare.shard import (
 )
 from feilun.stages.prepare.step import DROPS, CorpusStep, Step
 from feilun.stages.prepare.tasks import Tasks
+from feilun.stages.prepare.twins import twin_texts
 from feilun.stages.prepare.workers import Workers
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ if TYPE_CHECKING:
 MOST_WITH_WORKERS = 16
 """Shards: with more, the memory of resting workers is worth more than the time to start them
 again (0.6 s of a core each) when the decisions are made."""
+MOST_WITH_THREADS = 8
+"""Shards that threads work on; more are for processes. Of 63 MB threads make 2.7 s on two cores,
+processes 3.5 s, one core 4.2 s."""
+MOST_PARTS, LEAST_ROWS = 4, 2**11
+"""A corpus of one shard is parted into so many, each of so many rows."""
 _NOWHERE = 255
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -82,7 +88,7 @@ class Flow:
         self.live = live
         self.folder = _fresh(run.folder)
         self.tasks = Tasks(prepare, seed=run.seed, root=run.root, folder=self.folder)
-        self.groups = list(_grouped(inputs))
+        self.groups = _parted(list(_grouped(inputs)))
         self.frozen_files = frozen
         self.frozen = _frozen_known(frozen)
         self.funnel: list[StepCount] = []
@@ -99,7 +105,10 @@ class Flow:
             "root": str(self.run.root),
             "folder": str(self.folder),
         }
-        with Workers(setup, self.prepare.num_workers(len(self.groups))) as workers:
+        cores = self.prepare.num_workers(len(self.groups))
+        # A process takes a second to start; threads share the interpreter, but start at once.
+        processes = cores if len(self.groups) > MOST_WITH_THREADS else 1
+        with Workers(setup, processes, threads=cores) as workers:
             for number in range(len(self.tasks.passes)):
                 known = self._pass(number, workers)
             sides = self._split(known)
@@ -112,7 +121,7 @@ class Flow:
         """What is known of the records that are left after the pass."""
         this, place = self.tasks.passes[number], self.tasks.place(number)
         if self.offset:
-            keys = read_shards(self.frozen_files, ["key"])["key"]
+            keys = twin_texts(read_shards(self.frozen_files, ["text", "fields"]))
             for threshold in this.thresholds:
                 sign_shard(keys, place.similar(threshold), 0, threshold)
         tasks = [
@@ -120,7 +129,8 @@ class Flow:
                 "act": "rows",
                 "pass": number,
                 "shard": shard,
-                "inputs": [str(path) for path in group],
+                "inputs": [str(path) for path in group.paths],
+                "part": [group.part, group.parts],
                 "offset": self.offset,
             }
             for shard, group in enumerate(self.groups)
@@ -278,14 +288,16 @@ class Flow:
         self._work(workers, tasks, "sides")
         sources = Sources(place, len(self.groups), bits, self.frozen_files)
         added = self._added(workers, sources)
-        splits = self._merged(workers, sources, added)
+        with ThreadPoolExecutor(1) as beside:
+            gone = beside.submit(self._dropped)
+            splits = self._merged(workers, sources, added)
+            dropped, reasons = gone.result()
         counts["train"] += added.labels.total()
         labels["train"] = dict(sorted((Counter(labels["train"]) + added.labels).items()))
         if self.frozen.height:
             splits["test"] = tuple(self.run.keep(path) for path in self.frozen_files)
             counts["test"] = self.frozen.height
             labels["test"] = _counted(self.frozen["label"])
-        dropped, reasons = self._dropped()
         files = sorted((self.folder / "steps").glob("*/*.json"))
         told = {path.name: self.run.keep(path) for path in files}
         return Prepared(
@@ -338,7 +350,9 @@ class Flow:
             for n, path in enumerate(paths)
         ]
         self._work(workers, tasks, "write")
-        return {side: tuple(map(self.run.keep, paths)) for side, paths in places.items()}
+        with ThreadPoolExecutor(2) as pool:  # one waits for the disk, one computes the digest
+            kept = {side: list(pool.map(self.run.keep, paths)) for side, paths in places.items()}
+        return {side: tuple(digests) for side, digests in kept.items()}
 
     def _dropped(self) -> tuple[tuple[str, ...], dict[str, int]]:
         """The stored files of all that was dropped, and how many for which reason."""
@@ -365,6 +379,24 @@ def _fresh(folder: Path) -> Path:
     return folder
 
 
+class Group(NamedTuple):
+    """The files of a shard; or of a small corpus, of which the shard is one part of several."""
+
+    paths: list[Path]
+    part: int = 0
+    parts: int = 1
+
+
+def _parted(groups: list[list[Path]]) -> list[Group]:
+    """The shards: a corpus of one shard is parted, so that several cores have something to do."""
+    if len(groups) != 1:
+        return [Group(paths) for paths in groups]
+    (paths,) = groups
+    rows = sum(pl.scan_parquet(path).select(pl.len()).collect().item() for path in paths)
+    parts = max(1, min(MOST_PARTS, rows // LEAST_ROWS))
+    return [Group(paths, part, parts) for part in range(parts)]
+
+
 def _grouped(paths: Sequence[Path]) -> Iterator[list[Path]]:
     """The files of each shard: small neighbours together."""
     group: list[Path] = []
@@ -385,8 +417,7 @@ def _frozen_known(paths: Sequence[Path]) -> pl.DataFrame:
     """`key` (its hash) and `label` of the frozen test."""
     if not paths:
         return pl.DataFrame(schema={"key": pl.UInt64, "label": pl.String})
-    frame = read_shards(paths, ["key", "label"])
-    return frame.with_columns(hashed(frame["key"]))
+    return read_shards(paths, ["key", "label"])
 
 
 def _empty_drops() -> pl.DataFrame:

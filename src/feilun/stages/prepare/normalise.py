@@ -72,7 +72,7 @@ class Normalise(Rewrite):
             # Before NFKC, which writes half of what mojibake is made of in another way.
             texts = _each(texts, mojibake.suspicious(texts), mojibake.mended)
         untidy = texts.str.contains(_UNTIDY).fill_null(False).arg_true()
-        fresh = texts.str.normalize("NFKC")
+        fresh = _compatible(texts)
         if len(untidy):
             fresh = _put(fresh, untidy, self._tidied(texts.gather(untidy)))
         if self.traditional == "simplify":
@@ -88,6 +88,14 @@ class Normalise(Rewrite):
             return texts.str.replace_all(_SPACE, " ").str.strip_chars()
         texts = texts.str.replace_all(_BREAK, "\n")
         return texts.str.replace_all(_NO_BREAK, " ").str.strip_chars()
+
+
+def _compatible(texts: pl.Series) -> pl.Series:
+    """NFKC; ASCII is in it already, and a quarter of the time is not spent on finding out."""
+    foreign = (texts.str.len_bytes() != texts.str.len_chars()).fill_null(False).arg_true()
+    if len(foreign) == len(texts):
+        return texts.str.normalize("NFKC")
+    return _put(texts, foreign, texts.gather(foreign).str.normalize("NFKC"))
 
 
 def _joined(text: str) -> str:

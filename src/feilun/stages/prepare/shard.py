@@ -21,8 +21,9 @@ from feilun.core.artifacts import Model, StepCount
 from feilun.core.records import DROPPED, MOST_ROWS, SCHEMA, as_dropped
 from feilun.core.run import Run
 from feilun.core.similarity.shards import sign_shard
-from feilun.stages.prepare.corpus import described, twin_keys
+from feilun.stages.prepare.corpus import described
 from feilun.stages.prepare.step import CorpusStep, Step
+from feilun.stages.prepare.twins import twin_texts
 
 SIDES = ("train", "validation", "test", "unlabelled")
 
@@ -169,13 +170,13 @@ def work_rows(
             | {"seconds": time.perf_counter() - began}
         )  # fmt: skip
         frame = after
-    keys = twin_keys(frame)
+    keys = twin_texts(frame)
     known = described(frame, keys).with_columns(frame["group"], frame["time"])
     for step in done.decisions:
         known = known.hstack(step.know(frame))
     for threshold in done.thresholds:
         sign_shard(keys, place.similar(threshold), shard + offset, threshold)
-    write_arrow(frame.with_columns(keys, known["key"].alias("hash")), place.rows(shard))
+    write_arrow(frame.with_columns(known["key"]), place.rows(shard))
     write_arrow(known, place.known(shard))
     lost = run.dropped()
     _moved(place.dropped(shard), lambda path: lost.write_parquet(path, compression="zstd"))
@@ -205,10 +206,10 @@ def work_sides(shard: int, place: Place, buckets: dict[str, int]) -> None:
         for number, side in enumerate(SIDES):
             part = frame.filter(pl.col("side") == number).drop("side")
             bits = buckets[side]
-            bucket = pl.col("hash") // (1 << (64 - bits)) if bits else pl.lit(0, pl.UInt64)
+            bucket = pl.col("key") // (1 << (64 - bits)) if bits else pl.lit(0, pl.UInt64)
             for (at,), rows in part.group_by(bucket.alias("bucket"), maintain_order=True):
                 begin = out.tell()
-                rows.write_ipc_stream(out, compat_level=pl.CompatLevel.newest())
+                rows.write_ipc_stream(out, compression="lz4", compat_level=pl.CompatLevel.newest())
                 where[f"{side}.{at}"] = (begin, out.tell())
     target.with_suffix(".part").replace(target)
     finish(place.done("sides", shard), {"where": where, "lost": lost.height})
@@ -223,9 +224,8 @@ def gather(side: str, bucket: int, num_shards: int, place: Place) -> pl.DataFram
             with place.pieces(shard).open("rb") as source:
                 source.seek(where[0])
                 found.append(pl.read_ipc_stream(source.read(where[1] - where[0])))
-    frame = pl.concat(found) if found else pl.DataFrame(schema={**SCHEMA, "key": pl.String})
-    order = ["hash", "key"] if found else ["key"]
-    return frame.sort(order).select(*SCHEMA.names(), "key")
+    frame = pl.concat(found) if found else pl.DataFrame(schema={**SCHEMA, "key": pl.UInt64})
+    return frame.sort("key", "id").select(*SCHEMA.names(), "key")
 
 
 def buckets_for(num_rows: int, num_bytes: int, most_bytes: int) -> int:
@@ -238,7 +238,10 @@ def buckets_for(num_rows: int, num_bytes: int, most_bytes: int) -> int:
 
 def write_arrow(frame: pl.DataFrame, path: Path) -> None:
     """Writes a frame for our own use, whole or not at all."""
-    _moved(path, lambda part: frame.write_ipc(part, compat_level=pl.CompatLevel.newest()))
+    _moved(
+        path,
+        lambda part: frame.write_ipc(part, compression="lz4", compat_level=pl.CompatLevel.newest()),
+    )
 
 
 def finish(path: Path, content: dict[str, Any]) -> None:

@@ -25,7 +25,8 @@ def rewritten_in_pieces(
     stays the most that stood there before or that `rewrite` puts at their ends: a line feed, a
     space, or nothing. So each span covers what its own text became, also where pieces grow or
     shrink. A span whose text becomes empty is dropped; one that is blank from the start or ends
-    outside the text is dropped, too, and cuts nothing. Of every text that `rewrite` changes, the ends are trimmed.
+    outside the text is dropped, too, and cuts nothing. Of every text that `rewrite` changes, the
+    ends are trimmed.
     """
     spanned = (frame["spans"].list.len().fill_null(0) > 0) & frame["text"].is_not_null()
     if not spanned.any():

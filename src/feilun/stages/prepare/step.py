@@ -1,4 +1,4 @@
-"""What the steps of preparing offer, and how twins are told."""
+"""What the steps of preparing offer."""
 
 from __future__ import annotations
 
@@ -99,17 +99,3 @@ class CorpusStep(Step):
         ):
             run.drop(rows.drop("at", "reason"), self.use, str(reason))
         return frame.filter(~pl.int_range(pl.len(), dtype=pl.UInt32).is_in(dropped["at"].implode()))
-
-
-def twin_key(text: pl.Expr) -> pl.Expr:
-    """The form in which twins are equal: NFKC, lower case, only letters and digits; the text
-    itself where that leaves nothing. «很好！！» and « 很 好 » are twins."""
-    return text.map_batches(_twin_keys, return_dtype=pl.String, is_elementwise=True)
-
-
-def _twin_keys(texts: pl.Series) -> pl.Series:
-    # One expression would compute what stands in it twice twice: four times slower.
-    folded = texts.str.normalize("NFKC").str.to_lowercase()
-    bare = folded.str.replace_all(r"[^\p{L}\p{N}]+", "")
-    empty = (bare == "").fill_null(False)
-    return bare.zip_with(~empty, folded) if empty.any() else bare

@@ -67,6 +67,9 @@ class Tasks:
             frame = survivors(self.place(number - 1), shard)
         else:
             frame = read_shards(map(Path, task["inputs"]))
+            part, parts = task["part"]
+            size = -(-frame.height // parts)
+            frame = frame.slice(part * size, size)
         run = self._run(f"{number}-{shard:05}")
         work_rows(self.passes[number], shard, frame, place, run, task["offset"])
 

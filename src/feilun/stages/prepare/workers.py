@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextvars import copy_context
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -44,11 +45,16 @@ class WorkerGone(FeilunError):
 
 
 class Workers:
-    """`with Workers(setup, count) as workers: for task, answer in workers.map(tasks): …`"""
+    """`with Workers(setup, count) as workers: for task, answer in workers.map(tasks): …`
 
-    def __init__(self, setup: Task, count: int) -> None:
+    `count` processes; where that is one, `threads` of this one, which start at once but share
+    what is not compiled.
+    """
+
+    def __init__(self, setup: Task, count: int, threads: int = 1) -> None:
         self._setup = setup
         self._count = count
+        self._threads = threads
         self._idle: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
         self._all: list[subprocess.Popen[str]] = []
         self._act: Callable[[Task], Task] | None = None
@@ -77,16 +83,20 @@ class Workers:
 
     def map(self, tasks: list[Task]) -> Iterator[tuple[Task, Task]]:
         """Each task with its answer, as they are done."""
-        if self._count < 2 or len(tasks) < 2:
-            self._act = self._act or performer(self._setup)
+        most = self._threads if self._count < 2 else self._count
+        count = min(most, len(tasks))
+        act = self._ask
+        if self._count < 2 or count < 2:
+            act = self._act = self._act or performer(self._setup)
+        if count < 2:
             for task in tasks:
-                yield task, self._act(task)
+                yield task, act(task)
             return
-        count = min(self._count, len(tasks))
-        while len(self._all) < count:
+        while act == self._ask and len(self._all) < count:
             self._idle.put(self._started())
         with ThreadPoolExecutor(count) as pool:
-            waiting = {pool.submit(self._ask, task): task for task in tasks}
+            # Each in the caller's context: the language of messages is in it.
+            waiting = {pool.submit(copy_context().run, act, task): task for task in tasks}
             try:
                 for done in as_completed(waiting):
                     yield waiting[done], done.result()

@@ -11,9 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feilun.core.similarity import near_duplicates
-from feilun.core.similarity.shards import cluster_shards, remove_shards, sign_shard
+from feilun.core.similarity import near_duplicates, shards
+from feilun.core.similarity.shards import cluster_shards, remove_shards
+from feilun.core.text import utf8
 from tests.unit.core.similarity.test_clusters import ODD, edited, generated
+
+
+def sign_shard(keys: pl.Series, folder: Path, number: int, threshold: float) -> None:
+    shards.sign_shard(utf8(keys), folder, number, threshold)
 
 
 def clustered(

@@ -7,7 +7,7 @@ import io
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from feilun.stages.collect.reading import Limits, UnreadableFile, delimited
@@ -56,6 +56,8 @@ def one_by_one(content: bytes, **more: object) -> object:
     form=st.sampled_from(["csv", "tsv"]),
     block=st.sampled_from([1, 7, 1 << 20]),
 )
+@example(table=[["", "\r"]], end="\n", quoting=csv.QUOTE_MINIMAL, form="csv", block=1)
+@example(table=[["\r"]], end="\n", quoting=csv.QUOTE_MINIMAL, form="tsv", block=1 << 20)
 def test_what_was_written_is_read_either_way(
     table: list[list[str]], end: str, quoting: int, form: str, block: int
 ) -> None:

@@ -252,8 +252,11 @@ def test_a_missing_driver_names_its_package(tmp_path: Path) -> None:
     with pytest.raises(DriverMissing) as caught:
         read(source(url="postgresql+psycopg://reader@db.example/app"), tmp_path)
     assert caught.value.remedy == "pip install psycopg"
-    with pytest.raises(DriverMissing, match="nonesuch"):
+    with pytest.raises(DriverMissing, match="nonesuch") as caught:
         read(source(url="nonesuch://reader@db.example/app"), tmp_path)
+    assert caught.value.remedy is not None
+    assert caught.value.remedy.startswith("Install the package")
+    assert DriverMissing("mysql", "MySQLdb").remedy == "pip install mysqlclient"
 
 
 def test_a_locked_database_is_busy(

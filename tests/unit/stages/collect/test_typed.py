@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from feilun.stages.collect import reading
-from feilun.stages.collect.reading import PER_FRAME, UnpacksTooLarge, UnreadableFile, sheets, typed
+from feilun.stages.collect.reading import PER_FRAME, UnreadableFile, WorkbookTooLarge, sheets, typed
 from feilun.stages.collect.source import Quarantine
 
 MANY = PER_FRAME * 2 + 7
@@ -162,5 +162,5 @@ def test_a_workbook_that_unpacks_to_too_much_is_refused(
 ) -> None:
     workbook([["text"], ["x"]], tmp_path / "a.xlsx")
     monkeypatch.setattr(sheets, "MOST_UNPACKED", 100)
-    with pytest.raises(UnpacksTooLarge, match="the limit is 100 bytes"):
+    with pytest.raises(WorkbookTooLarge, match="the limit for a workbook is 100 bytes"):
         read(tmp_path / "a.xlsx")

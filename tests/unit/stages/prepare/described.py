@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from feilun.core.records import DROPPED, conform, parquet
+from feilun.core.text import hashed
 from feilun.stages.prepare.facts import SPLITS, Facts, File
 
 MADE_BY: dict[str, Any] = {
@@ -48,7 +49,7 @@ def frame(split: str, count: int, first: int = 1) -> pl.DataFrame:
                 pl.Struct({"start": pl.Int64, "end": pl.Int64, "label": pl.String}))},
         )
     )  # fmt: skip
-    return made.with_columns(pl.col("text").alias("key"))
+    return made.with_columns(hashed(made["text"]).alias("key"))
 
 
 def facts(folder: Path, **other: Any) -> Facts:

@@ -16,7 +16,7 @@ from feilun.core.records import SCHEMA, conform
 from feilun.models.ngram import Ngram
 from feilun.stages.prepare.augment import Augment, check
 from feilun.stages.prepare.augment.check import Survey
-from feilun.stages.prepare.step import twin_key
+from feilun.stages.prepare.twins import twin_key
 from feilun.wheel.runner import LocalRun
 from tests.conftest import sentences
 from tests.unit.stages.scratch import raw, scratch

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feilun.stages.prepare.conflicts import Conflicts
-from feilun.stages.prepare.step import twin_key
+from feilun.stages.prepare.twins import twin_key
 from tests.unit.stages.scratch import Row, raw, scratch
 
 ROWS: list[Row] = [

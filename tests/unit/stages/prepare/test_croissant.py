@@ -76,9 +76,10 @@ def test_every_record_can_be_read_by_it(tmp_path: Path) -> None:
     assert by_split == {"train": 9, "validation": 2, "test": 3}
     test = [record for record in records if record["records/split"] == b"test"]
     wanted = frame("test", 3)
-    for column in ("id", "text", "label", "source", "fields", "group", "key"):
+    for column in ("id", "text", "label", "source", "fields", "group"):
         read = [record[f"records/{column}"] for record in test]
         assert [None if v is None else v.decode() for v in read] == wanted[column].to_list()
+    assert [record["records/key"] for record in test] == wanted["key"].to_list()
     assert [record["records/row"] for record in test] == [1, 2, 3]
     assert [record["records/time"].hour for record in test] == [1, 2, 3]
     assert test[2]["records/spans"] == [

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feilun.stages.prepare.duplicates import Duplicates
-from feilun.stages.prepare.step import twin_key
+from feilun.stages.prepare.twins import twin_key
 from tests.unit.stages.scratch import Row, raw, scratch
 
 

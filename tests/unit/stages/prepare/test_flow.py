@@ -15,6 +15,7 @@ from feilun.core.similarity import near_duplicates
 from feilun.stages.prepare import Prepare, PrepareGiven, flow, shard
 from feilun.stages.prepare.split import SPLITS
 from feilun.stages.prepare.tasks import Tasks
+from feilun.stages.prepare.twins import twin_texts
 from feilun.stages.prepare.workers import StepFailed, WorkerGone, Workers
 from feilun.wheel.runner import LocalRun
 from tests.unit.stages.scratch import REVIEWS, Row, raw, scratch
@@ -232,10 +233,10 @@ def test_what_is_made_after_the_split_is_of_the_training_split_and_leaks_nothing
     assert keys.is_unique().all()
     for name in ("validation", "test"):
         assert not found[name]["source"].str.starts_with("augment:").any()
-    measured = pl.concat([found[name]["key"] for name in ("validation", "test")])
-    both = pl.concat([measured, added["key"]])
-    near = near_duplicates(both, threshold=0.9).slice(len(measured))
-    assert (near >= len(measured)).all(), "a made text is nearly one that is measured on"
+    measured = pl.concat([found[name] for name in ("validation", "test")])
+    both = twin_texts(pl.concat([measured, added]))
+    near = near_duplicates(both, threshold=0.9).slice(measured.height)
+    assert (near >= measured.height).all(), "a made text is nearly one that is measured on"
     assert made[0].splits["train"] == found["train"].height
     assert sum(made[0].balance["train"].values()) == found["train"].height
 

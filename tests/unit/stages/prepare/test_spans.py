@@ -67,6 +67,9 @@ def normalised(
         ("a\x00b", [(0, 1, "x")], "a b", [(0, 1, "x")]),
         # No range of the text: an empty one, one that ends outside.
         ("abc", [(1, 1, "no"), (1, 9, "no"), (0, 2, "yes")], "abc", [(0, 2, "yes")]),
+        # Such a one cuts nothing.
+        ("e\u0301 x", [(1, 1, "no"), (1, 9, "no"), (-1, 1, "no"), (3, 4, "x")], "é x",
+         [(2, 3, "x")]),
         ("👩 x", [(0, 1, "e"), (2, 3, "x")], "👩 x", [(0, 1, "e"), (2, 3, "x")]),
     ],
 )  # fmt: skip

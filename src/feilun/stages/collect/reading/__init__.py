@@ -23,6 +23,7 @@ from feilun.stages.collect.reading.errors import (
     UnpacksTooLarge,
     UnreadableEncoding,
     UnreadableFile,
+    WorkbookTooLarge,
 )
 from feilun.stages.collect.reading.header import ROW, named_apart
 from feilun.stages.collect.reading.json_text import JsonText
@@ -43,6 +44,7 @@ __all__ = [
     "UnpacksTooLarge",
     "UnreadableEncoding",
     "UnreadableFile",
+    "WorkbookTooLarge",
     "form_of",
     "parse",
     "read",
@@ -115,7 +117,8 @@ def read(
     `form` is one of the values of `FORMATS`, or `document`; `encoding` is `auto` or one that
     Python knows; `shown` is the file's name in the quarantine. Markdown, HTML and documents are
     one row, markup and all; text is a row per line, PDF a row per page. Raises `FileMissing`,
-    `NotReadable`, `UnreadableFile`, `UnreadableEncoding`, `UnpacksTooLarge`.
+    `NotReadable`, `UnreadableFile`, `UnreadableEncoding`, `UnpacksTooLarge`,
+    `WorkbookTooLarge`.
     """
 
     def bad(row: int, reason: str, excerpt: str | bytes) -> None:

@@ -61,6 +61,19 @@ class UnpacksTooLarge(Invalid):
         )
 
 
+class WorkbookTooLarge(Invalid):
+    """A workbook, which is read as a whole, unpacks to more than it may."""
+
+    def __init__(self, path: Path | str, unpacked: int, most: int) -> None:
+        super().__init__(
+            _(
+                "{path} unpacks to {unpacked:,} bytes; the limit for a workbook is {most:,} bytes: "
+                "MOST_UNPACKED in stages/collect/reading/sheets.py."
+            ).format(path=path, unpacked=unpacked, most=most),
+            remedy=_("Save the sheet as .csv, which is read piece by piece."),
+        )
+
+
 class NoRecords(Invalid):
     """A source has not one record."""
 

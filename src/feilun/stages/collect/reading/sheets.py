@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from feilun.core.errors import read_error
-from feilun.stages.collect.reading.errors import FileMissing, UnpacksTooLarge, UnreadableFile
+from feilun.stages.collect.reading.errors import FileMissing, UnreadableFile, WorkbookTooLarge
 from feilun.stages.collect.reading.header import ROW, named_apart
 from feilun.stages.collect.reading.typed import PER_FRAME
 
@@ -22,7 +22,7 @@ def frames(path: Path, sheet: str | None) -> Iterator[pl.DataFrame]:
     """The table on the sheet named, or on the first, under its first row as header: dates and
     numbers as such, a column of several types as text; empty rows are left out. With `_row`,
     the number below the header. Raises `FileMissing`, `NotReadable`, `UnreadableFile`,
-    `UnpacksTooLarge`."""
+    `WorkbookTooLarge`."""
     from fastexcel import FastExcelError
 
     which: dict[str, Any] = {"sheet_name": sheet} if sheet else {"sheet_id": 1}
@@ -55,4 +55,4 @@ def _check_size(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(entry.file_size for entry in archive.infolist())
     if unpacked > MOST_UNPACKED:
-        raise UnpacksTooLarge(path, unpacked, path.stat().st_size, MOST_UNPACKED)
+        raise WorkbookTooLarge(path, unpacked, MOST_UNPACKED)

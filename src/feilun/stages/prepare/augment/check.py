@@ -19,7 +19,7 @@ from feilun.models import folder as model_folder
 from feilun.models.family import Predictor
 from feilun.models.ngram import Ngram
 from feilun.stages.prepare.augment.edits import Lots
-from feilun.stages.prepare.step import twin_key
+from feilun.stages.prepare.twins import twin_key
 
 CARD = "survey.json"
 MADE = "augment:"

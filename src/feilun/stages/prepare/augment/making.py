@@ -16,7 +16,7 @@ from feilun.stages.prepare.augment import asking, noise
 from feilun.stages.prepare.augment.check import MADE, Candidate, Survey, originals, twins
 from feilun.stages.prepare.augment.edits import Lots, Span, applied, tiled
 from feilun.stages.prepare.augment.lexicon import Synonyms
-from feilun.stages.prepare.step import twin_key
+from feilun.stages.prepare.twins import twin_key
 
 if TYPE_CHECKING:
     from feilun.stages.prepare.augment.step import Augment
