@@ -25,7 +25,8 @@ def compile_kernels(*, always: bool = True) -> None:
     compiler = shlex.split(os.environ.get("CC", "cc"))
     for source in PACKAGE.rglob("*.c"):
         target = source.with_suffix(SUFFIX)
-        if not always and _is_newer(target, source):
+        headers = source.parent.glob("*.h")
+        if not always and all(_is_newer(target, one) for one in (source, *headers)):
             continue
         flags = ["-O3", "-std=c99", "-fPIC", "-shared", "-ffp-contract=off", "-Wall", "-Wextra"]
         subprocess.run([*compiler, *flags, "-o", str(target), str(source), "-lm"], check=True)

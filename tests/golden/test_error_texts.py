@@ -113,13 +113,6 @@ def _ref(cls: type[FeilunError]) -> FeilunError:
     return cls(Ref("model", "9"))  # type: ignore[arg-type]
 
 
-def _step_failed(cls: type[FeilunError]) -> FeilunError:
-    return cls(
-        "The stop-list stop.txt is not there.",
-        remedy="Write it, one word a line, or mend stop_file in [[prepare.steps]].",
-    )
-
-
 def _scope(cls: type[FeilunError]) -> FeilunError:
     from feilun.team import Scope
 
@@ -131,7 +124,6 @@ EXAMPLES: dict[str, Callable[[type[FeilunError]], FeilunError]] = {
     "NotInstalled": _not_installed,
     "ArtifactNotFound": _ref,
     "ScopeMissing": _scope,
-    "StepFailed": _step_failed,
 }
 """How to make an error whose arguments are more than names and numbers."""
 

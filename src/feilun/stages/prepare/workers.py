@@ -28,10 +28,6 @@ PROGRAM = "from feilun.stages.prepare.workers import main; main()"
 """Not `-m`: the package has this module loaded by then, which Python warns of."""
 
 
-class StepFailed(FeilunError):
-    """A step failed on one shard; the message is the step's own."""
-
-
 class WorkerGone(FeilunError):
     """A worker process ended in the middle of its work: killed, or out of memory."""
 
@@ -123,7 +119,8 @@ class Workers:
         self._idle.put(process)
         answer: Task = json.loads(line)
         if "error" in answer:
-            raise StepFailed(answer["error"], remedy=answer["remedy"])
+            kinds = {kind.kind: kind for kind in FeilunError.__subclasses__()}
+            raise kinds.get(answer["kind"], FeilunError)(answer["error"], remedy=answer["remedy"])
         return answer
 
 
@@ -170,5 +167,5 @@ def main() -> None:
             try:
                 answer = act(json.loads(line))
             except FeilunError as error:
-                answer = {"error": error.message, "remedy": error.remedy}
+                answer = {"error": error.message, "kind": error.kind, "remedy": error.remedy}
             print(json.dumps(answer), file=answers, flush=True)

@@ -10,13 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feilun.core.artifacts import Dataset, Records, sharded
+from feilun.core.errors import Missing
 from feilun.core.records import parquet, read_shards
 from feilun.core.similarity import near_duplicates
 from feilun.stages.prepare import Prepare, PrepareGiven, flow, shard
 from feilun.stages.prepare.split import SPLITS
 from feilun.stages.prepare.tasks import Tasks
 from feilun.stages.prepare.twins import twin_texts
-from feilun.stages.prepare.workers import StepFailed, WorkerGone, Workers
+from feilun.stages.prepare.workers import WorkerGone, Workers
 from feilun.wheel.runner import LocalRun
 from tests.unit.stages.scratch import REVIEWS, Row, raw, scratch
 
@@ -187,8 +188,19 @@ def setup(folder: Path) -> dict[str, object]:
 
 
 def test_a_worker_that_dies_is_told(tmp_path: Path) -> None:
-    with Workers(setup(tmp_path), 2) as workers, pytest.raises((WorkerGone, StepFailed)):
+    with Workers(setup(tmp_path), 2) as workers, pytest.raises(WorkerGone):
         list(workers.map([{"act": "no such thing"}, {"act": "no such thing"}]))
+
+
+def test_an_error_in_a_worker_keeps_its_kind_and_its_mend(tmp_path: Path) -> None:
+    raw(REVIEWS).write_parquet(tmp_path / "records.parquet")
+    prepare = Prepare.model_validate({"steps": [{"use": "filter", "stop_file": "gone.txt"}]})
+    task = {"act": "rows", "pass": 0, "inputs": [str(tmp_path / "records.parquet")], "offset": 0}
+    tasks = [task | {"shard": number, "part": [0, 1]} for number in range(2)]
+    given = setup(tmp_path) | {"prepare": prepare.model_dump(mode="json")}
+    with Workers(given, 2) as workers, pytest.raises(Missing, match=r"gone\.txt") as caught:
+        list(workers.map(tasks))
+    assert caught.value.remedy
 
 
 def test_no_process_is_left_behind(tmp_path: Path) -> None:

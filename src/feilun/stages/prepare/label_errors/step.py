@@ -22,6 +22,7 @@ from feilun.stages.prepare.label_errors.confident import (
     pruned,
 )
 from feilun.stages.prepare.label_errors.cross_validation import CrossValidated
+from feilun.stages.prepare.lots import lots
 from feilun.stages.prepare.step import DROPS, CorpusStep
 
 SUSPECTS = "suspects.json"
@@ -212,21 +213,12 @@ def _shortened(text: pl.Expr) -> pl.Expr:
 def _folded(known: pl.DataFrame, folds: int, seed: int) -> pl.DataFrame:
     """`known` with its `lot`, drawn from key and seed, and `fold`: the keys of each label are
     dealt out in the order of their lots, so twins are in one fold and labels in all."""
-    known = known.with_columns(pl.Series("lot", _lots(known["key"].to_numpy(), seed)))
+    known = known.with_columns(lots(known["key"], f"{seed}:folds"))
     keys = known.group_by("key").agg(pl.col("label").min().alias("_label"), pl.col("lot").first())
     dealt = keys.sort("_label", "lot", "key").select(
         "key", "_label", (pl.int_range(pl.len()).over("_label") % folds).alias("fold")
     )
     return known.join(dealt, on="key", how="left", maintain_order="left")
-
-
-def _lots(keys: np.ndarray, seed: int) -> np.ndarray:
-    """A number for each key (uint64) that looks drawn: the finalizer of SplitMix64."""
-    z = keys + np.uint64((seed * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % 2**64)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    result: np.ndarray = z ^ (z >> np.uint64(31))
-    return result
 
 
 def _sample(folded: pl.DataFrame, most: int) -> pl.DataFrame:
