@@ -127,6 +127,47 @@ def test_a_turn_killed_at_a_boundary_ends_as_if_undisturbed(
     assert artifacts(root) == undisturbed
 
 
+STEPS = ("normalise", "duplicates", "mask", "near_duplicates")
+"""Two passes: a row step stands behind a corpus step."""
+
+
+@pytest.mark.parametrize(
+    ("stage", "time"), [("collect", 1), ("collect", 2), *(("prepare", n) for n in range(1, 10))]
+)
+def test_a_step_killed_at_any_time_ends_as_if_undisturbed(
+    stage: str, time: int, tmp_path: Path, prepared: str
+) -> None:
+    root = tmp_path / "project"
+    write_project(root)
+    add_steps(root)
+    killed = feilun(root, "prepare", fault=f"{stage}:progress:{time}")
+    assert killed.returncode == -signal.SIGKILL, "there is no such time: lower the range"
+    again = feilun(root, "prepare")
+    assert again.returncode == 0, again.stderr
+    assert dataset(root) == prepared
+
+
+def dataset(root: Path) -> str:
+    with Project.open(root) as project:
+        return project.get("dataset/latest").digest
+
+
+def add_steps(root: Path) -> None:
+    path = root / "feilun.toml"
+    more = "".join(f'\n[[prepare.steps]]\nuse = "{name}"\n' for name in STEPS)
+    path.write_text(path.read_text("utf-8") + more, "utf-8")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> str:
+    root = tmp_path_factory.mktemp("prepared") / "project"
+    write_project(root)
+    add_steps(root)
+    done = feilun(root, "prepare")
+    assert done.returncode == 0, done.stderr
+    return dataset(root)
+
+
 def test_the_digests_would_tell_a_different_run(
     tmp_path: Path, undisturbed: dict[str, str]
 ) -> None:

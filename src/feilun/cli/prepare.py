@@ -67,9 +67,11 @@ def show_dropped(reason: str, show: int, project: Path, as_json: bool) -> None:
 
     with open_project(project) as opened:
         frame = opened.dropped(reason=None if reason == "all" else reason)
-    rows = frame.head(show).to_dicts()
+        rows = frame.head(show)
+        rows = rows.with_columns(opened.shown(rows["text"]).alias("text"))
+    shown = rows.to_dicts()
     if as_json:
-        print_json({"count": frame.height, "records": rows})
+        print_json({"count": frame.height, "records": shown})
         return
     print_table(
         [_("reason"), _("source"), _("row"), _("label"), _("text"), _("detail")],
@@ -82,9 +84,9 @@ def show_dropped(reason: str, show: int, project: Path, as_json: bool) -> None:
                 shortened(r["text"] or r["fields"] or ""),
                 shortened(r["detail"] or "", 40),
             ]
-            for r in rows
+            for r in shown
         ),
     )
     typer.echo(
-        _("{shown} of {count:,} dropped records").format(shown=len(rows), count=frame.height)
+        _("{shown} of {count:,} dropped records").format(shown=len(shown), count=frame.height)
     )

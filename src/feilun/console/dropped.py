@@ -26,6 +26,8 @@ class Dropped(Page):
         except Missing:
             return {"total": 0, "counts": [], "rows": [], "shown": SHOWN}
         counts = frame["reason"].value_counts(sort=True).rows()
+        first = frame.group_by("reason", maintain_order=True).head(SHOWN)
+        first = first.with_columns(project.shown(first["text"]).alias("text"))
         rows = [
             {
                 **row,
@@ -33,7 +35,7 @@ class Dropped(Page):
                 "text": shortened(row["text"] or "", 200),
                 "source": shortened(row["source"], 40),
             }
-            for row in frame.group_by("reason", maintain_order=True).head(SHOWN).to_dicts()
+            for row in first.to_dicts()
         ]
         counted = [(reason_name(reason), count) for reason, count in counts]
         return {"total": frame.height, "counts": counted, "rows": rows, "shown": SHOWN}

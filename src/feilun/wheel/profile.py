@@ -160,11 +160,12 @@ def _unreadable(project: Project, dataset: Dataset) -> dict[str, int]:
 
 def _examples(project: Project, ref: str) -> dict[str, list[Example]]:
     frame = project.dropped(ref).group_by("reason", maintain_order=True).head(EXAMPLES)
+    frame = frame.with_columns(project.shown(_said(frame), ref).alias("text"))
     found: dict[str, list[Example]] = {}
     for row in frame.to_dicts():
         found.setdefault(row["reason"], []).append(
             Example(
-                _short(row["text"] or row["fields"]),
+                _short(row["text"]),
                 row["label"] or "",
                 shortened(row["source"], 40),
                 row["row"],
@@ -187,8 +188,12 @@ def _clusters(project: Project, dataset: Dataset, ref: str) -> list[Cluster]:
         .head(LARGEST)
     )
     kept = _texts(project, dataset, largest["detail"])
+    texts = largest["text"].explode()
+    known = dict(zip(texts, project.shown(texts, ref), strict=True))
     return [
-        Cluster(_short(kept.get(row["detail"])), row["num"], [_short(t) for t in row["text"]])
+        Cluster(
+            _short(kept.get(row["detail"])), row["num"], [_short(known[t]) for t in row["text"]]
+        )
         for row in largest.to_dicts()
     ]
 
@@ -224,6 +229,10 @@ def _split(dataset: Dataset, name: str, sample: pl.DataFrame) -> SplitFacts:
     total = max(1, sum(dataset.splits.values()))
     count = dataset.splits[name]
     return SplitFacts(name, count, count / total, float(length or 0.0), added)
+
+
+def _said(frame: pl.DataFrame) -> pl.Series:
+    return frame.select(pl.coalesce("text", "fields").fill_null("")).to_series()
 
 
 def _short(text: str | None) -> str:

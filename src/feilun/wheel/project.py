@@ -17,6 +17,7 @@ from feilun.core.records import read_shards
 from feilun.core.refs import Ref
 from feilun.models import Predictor, load
 from feilun.stages.monitor import Signal, Window
+from feilun.stages.prepare.mask import Mask
 from feilun.store.clock import new_id
 from feilun.store.control import AliasRow, StoredArtifact
 from feilun.store.events import FEEDBACK_KINDS, FeedbackRow, PredictionRow, storable
@@ -108,13 +109,24 @@ class Project(Workspace):
 
     def dropped(self, ref: str = "dataset/latest", reason: str | None = None) -> pl.DataFrame:
         """What could not be read and what preparing dropped, with `step`, `reason` and `detail`; of
-        one reason or all."""
+        one reason or all. They are as they were: `shown` masks what people are to see."""
         artifact = self.get(ref)
         files = list(artifact.shards("dropped"))
         if isinstance(artifact, Dataset):
             files = [*self.get(f"records/{artifact.parents[0]}").shards("dropped"), *files]
         frame = read_shards(self.blobs.get(digest) for digest in files)
         return frame if reason is None else frame.filter(pl.col("reason") == reason)
+
+    def shown(self, texts: pl.Series, ref: str = "dataset/latest") -> pl.Series:
+        """Texts as they may be shown: where the dataset's steps mask personal data, it is masked
+        in these too, whether they were dropped before that step or could not even be read."""
+        steps: Any = self.get(ref).made_by.get("steps", ())
+        mask = next((step for step in steps if step["use"] == "mask"), None)
+        if mask is None:
+            return texts
+        settings = {name: value for name, value in mask.items() if name != "use"}
+        step = Mask.model_validate(settings | {"mode": "placeholder"})
+        return step.rewritten(texts.fill_null(""), self.scratch("prepare"))
 
     def profile(self, ref: str = "dataset/latest") -> Profile:
         """What became of the records of a dataset: the figures of `feilun prepare --report`."""

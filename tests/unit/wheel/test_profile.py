@@ -70,6 +70,24 @@ def test_it_tells_of_clusters_personal_data_and_doubtful_labels(prepared: Projec
     assert set(found.languages) & {"zh", "en"}
 
 
+def test_what_was_dropped_before_it_was_masked_is_shown_masked(tmp_path: Path) -> None:
+    rows = [("打13800001234", "正面"), ("打13800001234", "正面"), *sentences(60)]
+    root = write_project(tmp_path / "reviews", rows)
+    path = root / "feilun.toml"
+    first = '[[prepare.steps]]\nuse = "filter"\nshorter_than = 14\n'
+    plain = path.read_text(encoding="utf-8")
+    path.write_text(f'{plain}\n{first}[[prepare.steps]]\nuse = "mask"\n', encoding="utf-8")
+    with Project.open(root) as project:
+        project.turn(until="prepare")
+        assert "13800001234" in str(project.dropped()["text"].to_list()), "it is kept as it was"
+        assert "13800001234" not in str(profile(project))
+        assert "[MOBILE]" in str(profile(project).examples["too_short"])
+    path.write_text(f"{plain}\n{first}", encoding="utf-8")
+    with Project.open(root) as project:
+        project.turn(until="prepare")
+        assert "13800001234" in str(profile(project)), "without the step nothing is masked"
+
+
 def test_only_a_dataset_has_a_profile(prepared: Project) -> None:
     with pytest.raises(NoDataset) as caught:
         profile(prepared, "records/latest")
