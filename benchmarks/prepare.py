@@ -27,7 +27,7 @@ from prepare_corpus import Corpus, generated, megabytes, plain_files, stored
 from served import PEERS, Served
 
 PREPARED_BY = {"datatrove": "with_datatrove", "data_juicer": "with_data_juicer"}
-SIZES = {"datatrove": 50_000, "data_juicer": 20_000}
+SIZES = {"datatrove": 30_000, "data_juicer": 20_000}
 QUICK_SIZES = {"datatrove": 5_000, "data_juicer": 6_000}
 CORES = 2
 SHARDS, ROWS_OF_SHARD = 6, 2**17

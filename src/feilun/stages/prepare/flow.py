@@ -361,7 +361,7 @@ class Flow:
             place = self.tasks.place(number)
             for shard in range(len(self.groups)):
                 for path in (place.dropped(shard), place.lost(shard)):
-                    frame = pl.read_parquet(path)
+                    frame = pl.read_ipc(path)
                     reasons.update(_counted(frame["reason"]))
                     writer.add(frame.select(pl.col(n).cast(t) for n, t in DROPPED.items()))
         return writer.close(pl.DataFrame(schema=DROPPED)), dict(sorted(reasons.items()))

@@ -122,7 +122,7 @@ class Place(NamedTuple):
 
     def dropped(self, shard: int) -> Path:
         """The records that the row steps dropped."""
-        return self.folder / f"dropped-{shard:05}.parquet"
+        return self.folder / f"dropped-{shard:05}.arrow"
 
     def decided(self, shard: int) -> Path:
         """Which of the records the decisions dropped, and why."""
@@ -134,7 +134,7 @@ class Place(NamedTuple):
 
     def lost(self, shard: int) -> Path:
         """The records that the decisions dropped."""
-        return self.folder / f"lost-{shard:05}.parquet"
+        return self.folder / f"lost-{shard:05}.arrow"
 
     def pieces(self, shard: int) -> Path:
         """The records by side and bucket, one after the other, and where each begins."""
@@ -178,8 +178,7 @@ def work_rows(
         sign_shard(keys, place.similar(threshold), shard + offset, threshold)
     write_arrow(frame.with_columns(known["key"]), place.rows(shard))
     write_arrow(known, place.known(shard))
-    lost = run.dropped()
-    _moved(place.dropped(shard), lambda path: lost.write_parquet(path, compression="zstd"))
+    write_arrow(run.dropped(), place.dropped(shard))
     finish(place.done("work", shard), {"num": frame.height, "steps": counts, "found": run.spent})
 
 
@@ -197,8 +196,7 @@ def work_sides(shard: int, place: Place, buckets: dict[str, int]) -> None:
     frame = pl.read_ipc(place.rows(shard))
     gone = pl.read_ipc(place.decided(shard))
     lost = frame.with_row_index("row_").join(gone, left_on="row_", right_on="row", how="inner")
-    kept_lost = lost.select(*SCHEMA.names(), "step", "reason", "detail")
-    _moved(place.lost(shard), lambda path: kept_lost.write_parquet(path, compression="zstd"))
+    write_arrow(lost.select(*SCHEMA.names(), "step", "reason", "detail"), place.lost(shard))
     frame = frame.with_columns(pl.read_ipc(place.sides(shard))["side"])
     where: dict[str, tuple[int, int]] = {}
     target = place.pieces(shard)

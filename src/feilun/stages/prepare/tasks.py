@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ class Tasks:
         self.folder = folder
         before, self.after = prepare.phases()
         self.passes = passes(before, prepare.split.near_duplicates)
+        self._reading = threading.Lock()
+        self._whole: tuple[list[str], pl.DataFrame] = ([], pl.DataFrame())
         self._acts: dict[str, Callable[[Task], None]] = {
             "rows": self._rows,
             "sides": self._sides,
@@ -66,12 +69,20 @@ class Tasks:
         if number:
             frame = survivors(self.place(number - 1), shard)
         else:
-            frame = read_shards(map(Path, task["inputs"]))
-            part, parts = task["part"]
-            size = -(-frame.height // parts)
-            frame = frame.slice(part * size, size)
+            frame = self._read(task["inputs"], *task["part"])
         run = self._run(f"{number}-{shard:05}")
         work_rows(self.passes[number], shard, frame, place, run, task["offset"])
+
+    def _read(self, inputs: list[str], part: int, parts: int) -> pl.DataFrame:
+        """One of the parts of the files, which are read once for all of them."""
+        with self._reading:
+            if parts == 1 or self._whole[0] != inputs:
+                self._whole = (inputs, read_shards(map(Path, inputs)))
+            frame = self._whole[1]
+            if part == parts - 1:
+                self._whole = ([], frame.clear())
+        size = -(-frame.height // parts)
+        return frame.slice(part * size, size)
 
     def _sides(self, task: Task) -> None:
         place = self.place(len(self.passes) - 1)
@@ -107,6 +118,6 @@ def survivors(place: Place, shard: int) -> pl.DataFrame:
     frame = pl.read_ipc(place.rows(shard)).select(SCHEMA.names())
     gone = pl.read_ipc(place.decided(shard))
     lost = frame.with_row_index("row_").join(gone, left_on="row_", right_on="row", how="inner")
-    lost.select(*SCHEMA.names(), "step", "reason", "detail").write_parquet(place.lost(shard))
+    write_arrow(lost.select(*SCHEMA.names(), "step", "reason", "detail"), place.lost(shard))
     alive = ~pl.int_range(pl.len(), dtype=pl.UInt32).is_in(gone["row"].implode())
     return frame.filter(alive)

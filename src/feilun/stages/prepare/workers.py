@@ -81,7 +81,7 @@ class Workers:
         """Each task with its answer, as they are done."""
         most = self._threads if self._count < 2 else self._count
         count = min(most, len(tasks))
-        act = self._ask
+        act: Callable[[Task], Task] = self._ask
         if self._count < 2 or count < 2:
             act = self._act = self._act or performer(self._setup)
         if count < 2:
