@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from feilun.core.records import read_shards
 from feilun.core.run import Run
 from feilun.core.similarity.shards import cluster_shards, remove_shards, sign_shard
 from feilun.core.text import hashes
+from feilun.stages.prepare.given import frozen_known, frozen_rows
 from feilun.stages.prepare.shard import Place, gather, write_arrow
 from feilun.stages.prepare.step import CorpusStep, Step
 from feilun.stages.prepare.twins import twin_texts
@@ -91,7 +91,7 @@ def _unheard_of(
     made: dict[int, Path], sources: Sources
 ) -> tuple[dict[int, pl.DataFrame], Counter[str]]:
     """The records whose text stands nowhere yet, in no split and not twice among them."""
-    heard = [read_shards(sources.frozen, ["key"])["key"]] if sources.frozen else []
+    heard = [frozen_known(sources.frozen)["key"]]
     for side in ("train", "validation", "test", "unlabelled"):
         for bucket in sources.buckets(side):
             heard.append(sources.gather(side, bucket)["key"])
@@ -111,7 +111,7 @@ def _leaking(
     folder: Path, fresh: dict[int, pl.DataFrame], sources: Sources, threshold: float
 ) -> dict[int, Any]:
     """For each record whether it is nearly one that the model is measured on."""
-    parts = [read_shards([path], ["text", "fields"]) for path in sources.frozen]
+    parts = [frozen_rows(path) for path in sources.frozen]
     for side in ("validation", "test"):
         parts += [sources.gather(side, bucket) for bucket in sources.buckets(side)]
     num_measured = sum(map(len, parts))

@@ -12,7 +12,6 @@ first. Everything in between is in the run's scratch folder, so that a killed ru
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,10 +23,11 @@ import numpy as np
 import polars as pl
 
 from feilun.core.artifacts import StepCount
-from feilun.core.records import DROPPED, MOST_BYTES, MOST_ROWS, SCHEMA, ShardWriter, read_shards
+from feilun.core.records import DROPPED, MOST_BYTES, SCHEMA, ShardWriter
 from feilun.core.run import Run
 from feilun.core.similarity.shards import cluster_shards, remove_shards, sign_shard
 from feilun.stages.prepare.after_split import Added, Sources, checked
+from feilun.stages.prepare.given import fresh_folder, frozen_known, frozen_rows, grouped
 from feilun.stages.prepare.shard import (
     SIDES,
     Pass,
@@ -51,15 +51,13 @@ again (0.6 s of a core each) when the decisions are made."""
 MOST_WITH_THREADS = 8
 """Shards that threads work on; more are for processes. Of 63 MB threads make 2.7 s on two cores,
 processes 3.5 s, one core 4.2 s."""
-MOST_PARTS, LEAST_ROWS = 4, 2**11
-"""A corpus of one shard is parted into so many, each of so many rows."""
 _NOWHERE = 255
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Prepared(NamedTuple):
     """The stored files of each split and of what was dropped, and all counts; `told` are the
-    JSON files in which steps tell more (`suspects.json`), by name."""
+    JSON files in which steps tell more (`suspects.json`), by name. `sizes`: the bytes of each
+    stored file, by its sha256."""
 
     splits: dict[str, tuple[str, ...]]
     dropped: tuple[str, ...]
@@ -69,6 +67,7 @@ class Prepared(NamedTuple):
     funnel: tuple[StepCount, ...]
     found: dict[str, float]
     told: dict[str, str]
+    sizes: dict[str, int]
 
 
 class Flow:
@@ -86,13 +85,14 @@ class Flow:
         self.prepare = prepare
         self.run = run
         self.live = live
-        self.folder = _fresh(run.folder)
+        self.folder = fresh_folder(run.folder)
         self.tasks = Tasks(prepare, seed=run.seed, root=run.root, folder=self.folder)
-        self.groups = _parted(list(_grouped(inputs)))
+        self.groups = grouped(inputs)
         self.frozen_files = frozen
-        self.frozen = _frozen_known(frozen)
+        self.frozen = frozen_known(frozen)
         self.funnel: list[StepCount] = []
         self.found: Counter[str] = Counter()
+        self.sizes: dict[str, int] = {}
         self.offset = 1 if self.frozen.height else 0
 
     def go(self) -> Prepared:
@@ -121,7 +121,7 @@ class Flow:
         """What is known of the records that are left after the pass."""
         this, place = self.tasks.passes[number], self.tasks.place(number)
         if self.offset:
-            keys = twin_texts(read_shards(self.frozen_files, ["text", "fields"]))
+            keys = twin_texts(pl.concat(map(frozen_rows, self.frozen_files)))
             for threshold in this.thresholds:
                 sign_shard(keys, place.similar(threshold), 0, threshold)
         tasks = [
@@ -259,9 +259,9 @@ class Flow:
 
         def write(shard: int, part: pl.DataFrame) -> None:
             path, first = place.decided(shard), sum(sizes[:shard])
+            # `_decide` wrote it anew in this run, so nothing of the split is in it yet.
             before = pl.read_ipc(path)
-            if "split" not in before["step"]:
-                write_arrow(pl.concat([before, part.select(before.columns)]), path)
+            write_arrow(pl.concat([before, part.select(before.columns)]), path)
             here = side[first : first + sizes[shard]]
             write_arrow(pl.DataFrame({"side": here}), place.sides(shard))
 
@@ -295,13 +295,24 @@ class Flow:
         counts["train"] += added.labels.total()
         labels["train"] = dict(sorted((Counter(labels["train"]) + added.labels).items()))
         if self.frozen.height:
-            splits["test"] = tuple(self.run.keep(path) for path in self.frozen_files)
+            splits["test"] = tuple(map(self._kept, self.frozen_files))
             counts["test"] = self.frozen.height
             labels["test"] = _counted(self.frozen["label"])
-        files = sorted((self.folder / "steps").glob("*/*.json"))
-        told = {path.name: self.run.keep(path) for path in files}
+        told = {
+            name: self.run.keep(self._step_run(step).folder / name)
+            for step in self.prepare.steps
+            for name in step.tells
+        }
         return Prepared(
-            splits, dropped, counts, labels, reasons, tuple(self.funnel), dict(self.found), told
+            splits,
+            dropped,
+            counts,
+            labels,
+            reasons,
+            tuple(self.funnel),
+            dict(self.found),
+            told,
+            self.sizes,
         )
 
     def _work(self, workers: Workers, tasks: list[dict[str, Any]], what: str) -> None:
@@ -351,12 +362,18 @@ class Flow:
         ]
         self._work(workers, tasks, "write")
         with ThreadPoolExecutor(2) as pool:  # one waits for the disk, one computes the digest
-            kept = {side: list(pool.map(self.run.keep, paths)) for side, paths in places.items()}
+            kept = {side: list(pool.map(self._kept, paths)) for side, paths in places.items()}
         return {side: tuple(digests) for side, digests in kept.items()}
+
+    def _kept(self, content: bytes | Path) -> str:
+        digest = self.run.keep(content)
+        size = len(content) if isinstance(content, bytes) else content.stat().st_size
+        self.sizes[digest] = size
+        return digest
 
     def _dropped(self) -> tuple[tuple[str, ...], dict[str, int]]:
         """The stored files of all that was dropped, and how many for which reason."""
-        writer, reasons = ShardWriter(self.run.keep), Counter[str]()
+        writer, reasons = ShardWriter(self._kept), Counter[str]()
         for number in range(len(self.tasks.passes)):
             place = self.tasks.place(number)
             for shard in range(len(self.groups)):
@@ -365,59 +382,6 @@ class Flow:
                     reasons.update(_counted(frame["reason"]))
                     writer.add(frame.select(pl.col(n).cast(t) for n, t in DROPPED.items()))
         return writer.close(pl.DataFrame(schema=DROPPED)), dict(sorted(reasons.items()))
-
-
-def _fresh(folder: Path) -> Path:
-    """The scratch folder, emptied if the machine was started anew since it was written: what
-    was not yet on the disk then may be torn."""
-    boot = _BOOT.read_text().strip() if _BOOT.exists() else ""
-    mark = folder / "boot"
-    if mark.exists() and mark.read_text() != boot:
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    mark.write_text(boot)
-    return folder
-
-
-class Group(NamedTuple):
-    """The files of a shard; or of a small corpus, of which the shard is one part of several."""
-
-    paths: list[Path]
-    part: int = 0
-    parts: int = 1
-
-
-def _parted(groups: list[list[Path]]) -> list[Group]:
-    """The shards: a corpus of one shard is parted, so that several cores have something to do."""
-    if len(groups) != 1:
-        return [Group(paths) for paths in groups]
-    (paths,) = groups
-    rows = sum(pl.scan_parquet(path).select(pl.len()).collect().item() for path in paths)
-    parts = max(1, min(MOST_PARTS, rows // LEAST_ROWS))
-    return [Group(paths, part, parts) for part in range(parts)]
-
-
-def _grouped(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """The files of each shard: small neighbours together."""
-    group: list[Path] = []
-    num_rows = size = 0
-    for path in paths:
-        rows = pl.scan_parquet(path).select(pl.len()).collect().item()
-        if group and (num_rows + rows > MOST_ROWS or size + path.stat().st_size > MOST_BYTES // 2):
-            yield group
-            group, num_rows, size = [], 0, 0
-        group.append(path)
-        num_rows += rows
-        size += path.stat().st_size
-    if group:
-        yield group
-
-
-def _frozen_known(paths: Sequence[Path]) -> pl.DataFrame:
-    """`key` (its hash) and `label` of the frozen test."""
-    if not paths:
-        return pl.DataFrame(schema={"key": pl.UInt64, "label": pl.String})
-    return read_shards(paths, ["key", "label"])
 
 
 def _empty_drops() -> pl.DataFrame:

@@ -21,6 +21,8 @@ from feilun.stages.prepare.normalise import Normalise
 from feilun.stages.prepare.split import Split
 from feilun.stages.prepare.step import CorpusStep, Step
 
+COSTS = "endpoint."
+"""What steps count as a price paid: it belongs to the run, not to what a dataset is."""
 DEFAULT_STEPS = (Normalise(), Conflicts(), Duplicates())
 
 
@@ -79,7 +81,7 @@ class Prepare(Stage[PrepareGiven, Dataset]):
                 return self
         return self.model_dump(mode="json")
 
-    def _facts(self, records: Records, made: Prepared, files: dict[str, str], run: Run) -> Facts:
+    def _facts(self, records: Records, made: Prepared, files: dict[str, str]) -> Facts:
         """What the data card and `croissant.json` tell."""
         return Facts(
             name=", ".join(records.sources)[:80] or "records",
@@ -88,10 +90,7 @@ class Prepare(Stage[PrepareGiven, Dataset]):
             num_raw=records.num_rows,
             dropped=made.reasons,
             made_by=self.model_dump(mode="json", exclude={"workers"}),
-            files={
-                name: File(digest, run.file(digest).stat().st_size)
-                for name, digest in files.items()
-            },
+            files={name: File(digest, made.sizes[digest]) for name, digest in files.items()},
             balance=made.balance,
             found=made.found,
             sources=records.sources,
@@ -108,7 +107,7 @@ class Prepare(Stage[PrepareGiven, Dataset]):
         files: dict[str, str] = {}
         for name, digests in (*made.splits.items(), ("dropped", made.dropped)):
             files |= sharded(name, digests)
-        facts = self._facts(given.records, made, files, run)
+        facts = self._facts(given.records, made, files)
         files |= {name: run.keep(content) for name, content in described(facts).items()}
         files |= made.told
         run.spend(given.records.num_rows, "records")
@@ -125,7 +124,7 @@ class Prepare(Stage[PrepareGiven, Dataset]):
             dropped=made.reasons,
             balance=made.balance,
             funnel=made.funnel,
-            found=made.found,
+            found={what: n for what, n in made.found.items() if not what.startswith(COSTS)},
         )
 
 

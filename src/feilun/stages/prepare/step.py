@@ -24,12 +24,17 @@ class Step(Part):
     """One change to the records; a `[[prepare.steps]]` table.
 
     It is given one shard at a time, maybe in another process: what becomes of a record depends
-    on that record alone. What it takes out it must give to `run.drop` with a reason.
+    on that record alone. What it takes out it must give to `run.drop` with a reason. Its handle
+    counts and drops; to keep, read or unpack what is stored is a whole run's (NotImplementedError).
     """
 
     kind: ClassVar[str] = "step"
     after_split: ClassVar[bool] = False
     """Whether it works on the training split alone, after the split."""
+
+    tells: ClassVar[tuple[str, ...]] = ()
+    """JSON files that it writes into `run.folder` and that go with the dataset; what else it
+    writes there is scratch."""
 
     def begin(self, run: Run) -> None:
         """What must be there once before the first shard, such as a key; nothing by default."""

@@ -131,7 +131,8 @@ def _start(setup: Task, threads: int) -> subprocess.Popen[str]:
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
+        # -P: a file of the user's folder must not stand for a module of the same name.
+        [sys.executable, "-P", "-c", PROGRAM],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

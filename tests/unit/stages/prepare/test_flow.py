@@ -13,7 +13,8 @@ from feilun.core.artifacts import Dataset, Records, sharded
 from feilun.core.errors import Missing
 from feilun.core.records import parquet, read_shards
 from feilun.core.similarity import near_duplicates
-from feilun.stages.prepare import Prepare, PrepareGiven, flow, shard
+from feilun.stages.prepare import Prepare, PrepareGiven, shard
+from feilun.stages.prepare import given as given_to
 from feilun.stages.prepare.split import SPLITS
 from feilun.stages.prepare.tasks import Tasks
 from feilun.stages.prepare.twins import twin_texts
@@ -62,7 +63,7 @@ def contents(dataset: Dataset, run: LocalRun) -> dict[str, pl.DataFrame]:
 
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow, "MOST_ROWS", 20)
+    monkeypatch.setattr(given_to, "MOST_ROWS", 20)
     monkeypatch.setattr(shard, "MOST_ROWS", 20)
 
 
@@ -105,7 +106,7 @@ def test_one_shard_or_many_find_the_same_near_duplicates(
     rows = [*REVIEWS, *CALLS, *CALLS[:20]]
     run = scratch(tmp_path, seed=3)
     whole = contents(prepare(in_shards(rows, run, 1000), run), run)
-    monkeypatch.setattr(flow, "MOST_ROWS", 9)
+    monkeypatch.setattr(given_to, "MOST_ROWS", 9)
     run = scratch(tmp_path, seed=3)
     parted = contents(prepare(in_shards(rows, run, 9), run), run)
     for name, frame in whole.items():
@@ -174,7 +175,7 @@ def test_a_scratch_folder_from_before_a_restart_is_not_trusted(
         path.write_bytes(b"")
     boot = tmp_path / "boot"
     boot.write_text("another one")
-    monkeypatch.setattr(flow, "_BOOT", boot)
+    monkeypatch.setattr(given_to, "_BOOT", boot)
     assert prepare(records, run).digest == wanted
 
 

@@ -73,6 +73,7 @@ class LabelErrors(CorpusStep):
     """
 
     use: ClassVar[str] = "label_errors"
+    tells: ClassVar[tuple[str, ...]] = (SUSPECTS,)
 
     action: Literal["report", "drop"] = Field(
         "report", description="report: suspects stay and are listed; drop: they go"
