@@ -13,7 +13,7 @@ from feilun.core.artifacts import Artifact, Cost, Dataset, Model
 from feilun.core.errors import Conflict, Invalid, Missing, shortened
 from feilun.core.i18n import N_, _
 from feilun.core.message import Message
-from feilun.core.records import read_shards
+from feilun.core.records import DROPPED
 from feilun.core.refs import Ref
 from feilun.models import Predictor, load
 from feilun.stages.monitor import Signal, Window
@@ -114,7 +114,9 @@ class Project(Workspace):
         files = list(artifact.shards("dropped"))
         if isinstance(artifact, Dataset):
             files = [*self.get(f"records/{artifact.parents[0]}").shards("dropped"), *files]
-        frame = read_shards(self.blobs.get(digest) for digest in files)
+        # Older versions dropped with fewer columns.
+        frames = [pl.read_parquet(self.blobs.get(digest)) for digest in files]
+        frame = pl.concat([pl.DataFrame(schema=DROPPED), *frames], how="diagonal")
         return frame if reason is None else frame.filter(pl.col("reason") == reason)
 
     def shown(self, texts: pl.Series, ref: str = "dataset/latest") -> pl.Series:

@@ -98,6 +98,7 @@ def _given(project: Project, stored: StoredArtifact) -> Any:
             cast(Records | None, get("records", "feedback")),
             cast(Records | None, get("records", "previous")),
             int(turns[0].removeprefix("turn ")) if turns else 1,
+            stored.code == code_version(),
         )
     if stored.stage == Prepare.use:
         return PrepareGiven(

@@ -137,7 +137,7 @@ class _Revolution:
             feedback = make(settings.feedback, given, self.number)
         records = make(
             settings.collect,
-            CollectGiven(feedback, self._collected_before(), self.number),
+            CollectGiven(feedback, *self._collected_before()),
             self.number,
         )
         if until == "collect":
@@ -170,15 +170,15 @@ class _Revolution:
         """The test that the live model faced: until something is live, nothing is frozen."""
         return self.workspace.dataset_of(self.live).shards("test") if self.live else ()
 
-    def _collected_before(self) -> Records | None:
-        """What the last turn that collected had; only what this very code read counts."""
+    def _collected_before(self) -> tuple[Records | None, int, bool]:
+        """What the last turn that collected had; this turn; whether this very code read it."""
         for number in range(self.number - 1, 0, -1):
             for step in self.workspace.control.steps(number):
                 if step.stage == "collect" and step.artifact:
                     stored = self.workspace.control.get(Ref("records", step.artifact))
                     assert isinstance(stored.artifact, Records)
-                    return stored.artifact if stored.code == code_version() else None
-        return None
+                    return stored.artifact, self.number, stored.code == code_version()
+        return None, self.number, True
 
 
 def read_turn(workspace: Workspace, number: int) -> Turn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -71,17 +72,23 @@ class Source(Part):
     kind: ClassVar[str] = "source"
     accumulates: ClassVar[bool] = False
     """Whether each turn gives only what is new, and what was read before stays."""
+    incidental: ClassVar[frozenset[str]] = frozenset()
+    """Settings that do not change what a record is, such as limits and keys: with another value
+    it is the same source, and what it gave before stays."""
 
     @abstractmethod
     def pieces(self, root: Path, since: str | None) -> Iterator[Piece]:
         """Its pieces, in a fixed order; relative paths are below `root`. `since` is the
         watermark of the last turn (None: from the beginning), for those that accumulate."""
 
+    def lineage(self) -> str:
+        """By which a source is known again in the next turn, 16 hex digits."""
+        settings = self.model_dump_json(exclude=set(self.incidental))
+        return hashlib.sha256(settings.encode()).hexdigest()[:16]
+
     def identity(self, root: Path) -> str | None:
         """A digest that changes when the records do; None: only asking can tell, so it is read
         again in each turn."""
-        import hashlib
-
         if self.accumulates:
             return None
         digest = hashlib.sha256()

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import polars as pl
 from pydantic import Field, SerializeAsAny
 
 from feilun.core.artifacts import Collected, Records, sharded
 from feilun.core.errors import Invalid
 from feilun.core.i18n import _
-from feilun.core.records import ShardWriter, as_dropped, conform, parquet, read_shards
+from feilun.core.records import ShardWriter, as_dropped, conform, id_numbers, parquet, read_shards
 from feilun.core.run import Run
 from feilun.core.stage import Stage
 from feilun.stages.collect.source import Piece, Quarantine, Source
@@ -35,11 +36,13 @@ class NothingCollected(Invalid):
 
 class CollectGiven(NamedTuple):
     """What the feedback of the last round became (None in the first), what was collected in the
-    last turn, and the number of this one."""
+    last turn, and the number of this one. `same_code` is false when another version of Feilun
+    collected it: what can be read again is then read again."""
 
     feedback: Records | None
     previous: Records | None = None
     turn: int = 1
+    same_code: bool = True
 
 
 class Collect(Stage[CollectGiven, Records]):
@@ -70,7 +73,7 @@ class Collect(Stage[CollectGiven, Records]):
         pieces: list[Collected] = []
         for done, source in enumerate(self.sources):
             run.progress(done, len(self.sources))
-            pieces += _Reader(source, given.previous, run).pieces()
+            pieces += _Reader(source, given, run).pieces()
         counts: Counter[str] = Counter()
         for piece in pieces:
             counts[piece.name] += piece.num_rows
@@ -100,11 +103,13 @@ class Collect(Stage[CollectGiven, Records]):
 class _Reader:
     """Reads one source, piece by piece; a piece that is done stays done after a kill."""
 
-    def __init__(self, source: Source, previous: Records | None, run: Run) -> None:
+    def __init__(self, source: Source, given: CollectGiven, run: Run) -> None:
         self.source = source
-        self.key = hashlib.sha256(source.model_dump_json().encode()).hexdigest()[:16]
+        self.key = source.lineage()
         self.run = run.within(f"source-{self.key}")
-        before = previous.pieces if previous is not None else ()
+        # What a growing source gave may be gone from it by now: it stays, whoever read it.
+        usable = given.previous is not None and (given.same_code or source.accumulates)
+        before = given.previous.pieces if given.previous is not None and usable else ()
         self.earlier = [piece for piece in before if piece.source == self.key]
 
     def pieces(self) -> list[Collected]:
@@ -152,22 +157,26 @@ class _Reader:
         self, piece: Piece, quarantine: Quarantine, made: list[Collected]
     ) -> Iterator[pl.DataFrame]:
         """The piece's records; of a source that accumulates only those it never gave before."""
-        seen = pl.Series(dtype=pl.String)
         files = [file for before in made for file in before.files]
+        seen = np.empty(0, dtype=np.uint64)
         if self.source.accumulates and files:
-            seen = read_shards((self.run.file(file) for file in files), ["id"])["id"]
+            before = read_shards((self.run.file(file) for file in files), ["id"])
+            seen = np.sort(_numbers(before))
         for chunk in piece.frames(quarantine):
             frame = conform(
                 chunk
                 if "source" in chunk.columns
                 else chunk.with_columns(pl.lit(piece.name).alias("source"))
             )
-            if self.source.accumulates:
-                again = frame["id"].is_in(seen.implode())
-                seen = seen.append(frame["id"])
-                yield frame.filter(~again)
-            else:
-                yield frame
+            if len(seen):
+                ids = _numbers(frame)
+                place = np.minimum(np.searchsorted(seen, ids), len(seen) - 1)
+                frame = frame.filter(pl.Series(seen[place] != ids))
+            yield frame
+
+
+def _numbers(frame: pl.DataFrame) -> np.ndarray:
+    return frame.select(id_numbers(pl.col("id"))).to_series().to_numpy()
 
 
 def _dropped(quarantine: Quarantine) -> pl.DataFrame:

@@ -27,6 +27,9 @@ class Web(Source):
     """A source behind a URL, fetched through the client that cannot be turned inwards."""
 
     accumulates: ClassVar[bool] = True
+    incidental: ClassVar[frozenset[str]] = frozenset(
+        {"token", "token_header", "headers", "allow", "most_bytes", "most_pages"}
+    )
 
     url: str = Field(min_length=1, description="https://…; `env:NAME` where it holds a secret")
     token: Secret | None = Field(None, description="`env:NAME`: sent as a bearer token")
