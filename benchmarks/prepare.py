@@ -24,6 +24,7 @@ from typing import Any
 import harness
 import prepare_growth
 from prepare_corpus import Corpus, generated, megabytes, plain_files, stored
+from prepare_growth import STEPS
 from served import PEERS, Served
 
 PREPARED_BY = {"datatrove": "with_datatrove", "data_juicer": "with_data_juicer"}
@@ -40,13 +41,6 @@ LIMITS = {
     "one_core.prepare": 1.6,
 }
 LEAST_RECALL, MOST_FALSE = 0.99, 0.001
-STEPS = [
-    {"use": "normalise"},
-    {"use": "markup"},
-    {"use": "mask", "kinds": ["email", "ip", "mobile"]},
-    {"use": "duplicates"},
-    {"use": "near_duplicates"},
-]
 ALL_KINDS = [{"use": "mask"} if step["use"] == "mask" else step for step in STEPS]
 
 

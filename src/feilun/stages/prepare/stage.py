@@ -43,7 +43,7 @@ class Prepare(Stage[PrepareGiven, Dataset]):
 
     steps: tuple[SerializeAsAny[Step], ...] = Field(DEFAULT_STEPS, description="in this order")
     split: Split = Split()
-    workers: int = Field(0, ge=0, le=64, description="processes; 0: one per core")
+    workers: int = Field(0, ge=0, le=64, description="threads or processes; 0: one per core")
 
     def inputs(self, given: PrepareGiven, root: Path) -> dict[str, str]:
         """The records, the frozen test, the files that steps read; the live model, where a step
@@ -67,7 +67,7 @@ class Prepare(Stage[PrepareGiven, Dataset]):
         return before, tuple(step for step in self.steps if step.after_split)
 
     def num_workers(self, num_shards: int) -> int:
-        """How many processes work on so many shards; 1: this one."""
+        """How many threads or processes work on so many shards."""
         if num_shards < 2 or not isinstance(self.for_workers(), dict):
             return 1
         return min(self.workers or usable_cores(), num_shards)

@@ -19,6 +19,7 @@ from feilun.stages.prepare.split import SPLITS
 from feilun.stages.prepare.tasks import Tasks
 from feilun.stages.prepare.twins import twin_texts
 from feilun.stages.prepare.workers import WorkerGone, Workers
+from feilun.wheel.project import Project
 from feilun.wheel.runner import LocalRun
 from tests.unit.stages.scratch import REVIEWS, Row, raw, scratch
 
@@ -276,3 +277,60 @@ def test_what_a_step_reads_is_part_of_what_prepare_was_made_of(tmp_path: Path) -
     before = stage.inputs(given, tmp_path)
     (tmp_path / "stop.txt").write_text("好")
     assert len({str(unread), str(before), str(stage.inputs(given, tmp_path))}) == 3
+
+
+def test_only_what_a_step_tells_goes_with_the_dataset(
+    tmp_path: Path, trained_project: Project
+) -> None:
+    """The survey of `augment` names the folder of the model that is live: scratch, and no file."""
+    assert trained_project.release is not None
+    live = trained_project.release.model
+    names = []
+    for place in ("one", "another"):
+        run = scratch(tmp_path / place, seed=3)
+        for name, digest in live.files.items():
+            assert run.keep(trained_project.blobs.get(digest)) == digest, name
+        steps = [{"use": "label_errors"}, {"use": "augment", "methods": ["delete"]}]
+        stage = Prepare.model_validate({"split": {"minimum": 4}, "steps": steps})
+        records = in_shards([*REVIEWS, *CALLS], run, 1000)
+        made = stage.run(PrepareGiven(records, (), live), run)
+        texts = [run.file(digest).read_bytes() for digest in made.files.values()]
+        assert not any(str(tmp_path).encode() in text for text in texts), "a path of this machine"
+        names.append((set(made.files), made.digest))
+    assert names[0] == names[1], "the dataset depends on where it was made"
+    assert "suspects.json" in names[0][0]
+    assert not any("survey" in name for name in names[0][0])
+
+
+def test_the_frozen_test_of_an_older_version_is_understood(tmp_path: Path) -> None:
+    """Its key was the text's form, and it had no spans, group, time or fields."""
+    run = scratch(tmp_path, seed=3)
+    first = prepare(in_shards(REVIEWS, run, 1000), run, steps=[])
+    (digest,) = first.shards("test")
+    test = pl.read_parquet(run.file(digest))
+    old = test.select("id", "text", "label", "source", "row").with_columns(
+        pl.col("text").alias("key")
+    )
+    frozen = run.keep(parquet(old))
+    run = scratch(tmp_path, seed=3)
+    asked = test["text"][0]
+    more: list[Row] = [row for row in REVIEWS if row[0] != asked]
+    more.append((f"{asked}！", "正面", "feedback"))
+    stage = Prepare.model_validate({"split": {"minimum": 4}, "steps": []})
+    second = stage.run(PrepareGiven(in_shards(more, run, 1000), (frozen,)), run)
+    assert second.shards("test") == (frozen,)
+    assert second.dropped == {"in_test": 1}
+    found = contents(second, run)
+    assert not set(found["train"]["text"]) & set(test["text"])
+
+
+def test_a_worker_takes_no_module_from_the_users_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "polars.py").write_text("raise SystemExit('not this one')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    raw(REVIEWS).write_parquet(tmp_path / "records.parquet")
+    task = {"act": "rows", "pass": 0, "inputs": [str(tmp_path / "records.parquet")], "offset": 0}
+    tasks = [task | {"shard": number, "part": [0, 1]} for number in range(2)]
+    with Workers(setup(tmp_path), 2) as workers:
+        assert len(list(workers.map(tasks))) == 2
