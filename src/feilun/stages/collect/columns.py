@@ -17,6 +17,7 @@ TEXT_NAMES = (
 LABEL_NAMES = (
     "label", "category", "class", "sentiment", "target", "intent", "tag", "topic",
     "标签", "类别", "分类", "情感", "意图", "类型",
+    "stars", "rating", "星级", "评分", "打分",
 )  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from pydantic import Field, field_validator
 from feilun.core.errors import nearest, read_error
 from feilun.core.i18n import _
 from feilun.stages.collect import layouts, reading
-from feilun.stages.collect.chunks import Layout, Shaping
-from feilun.stages.collect.layouts.naming import NAMES
+from feilun.stages.collect.chunks import Shaping
+from feilun.stages.collect.layouts.naming import NAMES, Layout
 from feilun.stages.collect.reading import (
     DOCUMENTS,
     LIMITS,
@@ -169,10 +169,14 @@ class Files(Source):
             for chunk in chunks:
                 # The pages of one document stay on one side of a split.
                 group = file.shown if file.form == "pdf" else None
+                own = {"label": file.label, "group": group}
                 frame = chunk.rename({ROW: "row"}, strict=False).with_columns(
                     pl.lit(file.shown).alias("source"),
-                    pl.lit(file.label, dtype=pl.String).alias("label"),
-                    pl.lit(group, dtype=pl.String).alias("group"),
+                    *(
+                        pl.lit(value, dtype=pl.String).alias(name)
+                        for name, value in own.items()
+                        if name not in chunk.columns  # a tagged file says it itself
+                    ),
                 )
                 waiting.append(frame)
                 size += int(frame.estimated_size())

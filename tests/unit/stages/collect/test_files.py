@@ -8,7 +8,7 @@ import gzip
 import io
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import openpyxl
 import polars as pl
@@ -19,8 +19,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from feilun.core.errors import FeilunError, NotReadable
-from feilun.stages.collect import layouts
-from feilun.stages.collect.chunks import Layout
 from feilun.stages.collect.columns import ColumnMissing, ColumnUnclear, guess_columns
 from feilun.stages.collect.files import Files
 from feilun.stages.collect.reading import FileMissing, NoRecords, UnreadableEncoding, UnreadableFile
@@ -201,7 +199,6 @@ def test_layouts_are_told_and_can_be_named(tmp_path: Path) -> None:
     assert [span["label"] for span in frame["spans"][0]] == ["user", "assistant"]
     plain = read(tmp_path, "b.csv", "text,label,x\nsome text,y,1\n", layout="tabular")
     assert plain["text"].to_list() == [None]
-    assert set(get_args(Layout)) == {"auto", *layouts.LAYOUTS}
 
 
 @pytest.mark.parametrize(
@@ -412,3 +409,26 @@ def test_any_texts_survive_csv_and_jsonl(texts: list[str], tmp_path: Path) -> No
         read(tmp_path, "a.csv", frame.write_csv(quote_style="always"), **named)["text"].to_list()
         == texts
     )
+
+
+def test_a_tagged_file_in_a_folder_keeps_the_documents_it_names(tmp_path: Path) -> None:
+    """The folder and the file say nothing of what the file says itself."""
+    lines = "-DOCSTART- O\n\n张 B-PER\n三 I-PER\n\n-DOCSTART- O\n\n北 B-LOC\n京 I-LOC\n"
+    (tmp_path / "news").mkdir()
+    (tmp_path / "news" / "a.conll").write_text(lines, encoding="utf-8")
+    source = Files(path="news")
+    quarantine = Quarantine()
+    frames = [f for piece in source.pieces(tmp_path, None) for f in piece.frames(quarantine)]
+    frame = pl.concat(frames, how="diagonal")
+    assert frame["text"].to_list() == ["张三", "北京"]
+    groups = frame["group"].to_list()
+    assert None not in groups
+    assert groups[0] != groups[1], "two documents"
+
+
+def test_stars_are_a_label_before_any_other_column_of_few_values(tmp_path: Path) -> None:
+    rows = [f"这家店的东西真的很不错 {n},{'是' if n % 2 else '否'},{n % 5}" for n in range(40)]
+    (tmp_path / "x.csv").write_text("\n".join(["评论,已购买,星级", *rows]), encoding="utf-8")
+    (piece,) = Files(path="x.csv").pieces(tmp_path, None)
+    frame = pl.concat(piece.frames(Quarantine()))
+    assert frame["label"].to_list() == [str(n % 5) for n in range(40)]
