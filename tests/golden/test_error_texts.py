@@ -151,7 +151,6 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "path": PurePosixPath("synonyms.txt"),
         "reason": "'utf-8' codec can't decode byte 0xcd in position 0: invalid continuation byte",
     },
-    "NoDataset": {"kind": "model"},
     "NoImages": {"path": PurePosixPath("data/photos")},
     "NotADataset": {"kind": "model"},
     "NotAFeed": {"where": "https://example.org/news"},

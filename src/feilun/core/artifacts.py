@@ -113,6 +113,10 @@ class Records(Artifact):
     unreadable: dict[str, int] = {}
 
 
+SPLITS = ("train", "validation", "test", "unlabelled")
+"""The sides of a dataset, in the order in which they are shown."""
+
+
 class StepCount(BaseModel):
     """What one step of preparing did: records in and out, texts changed, drops by reason."""
 
@@ -224,6 +228,7 @@ _CLASSES: dict[str, type[Artifact]] = {cls.kind: cls for cls in (Records, Datase
 assert set(_CLASSES) == set(KINDS)
 
 __all__ = [
+    "SPLITS",
     "Artifact",
     "Candidate",
     "Collected",

@@ -10,9 +10,7 @@ import numpy as np
 import polars as pl
 from pydantic import JsonValue
 
-from feilun.core.artifacts import Dataset
-from feilun.core.errors import Invalid, shortened
-from feilun.core.i18n import _
+from feilun.core.artifacts import SPLITS, Dataset
 from feilun.core.records import id_numbers, id_texts
 from feilun.core.text import hashed
 from feilun.wheel.shift import Labels, Lengths, labels_shift, lengths_shift
@@ -20,7 +18,6 @@ from feilun.wheel.shift import Labels, Lengths, labels_shift, lengths_shift
 if TYPE_CHECKING:
     from feilun.wheel.project import Project
 
-SPLITS = ("train", "validation", "test", "unlabelled")
 NEW, GONE = "new", "gone"
 """Why a row came, or went: it is new in the sources, or gone from them; else the reason for which
 the other dataset dropped it."""
@@ -30,18 +27,6 @@ _ROWS = {
     "id": pl.UInt64, "content": pl.UInt64, "size": pl.UInt32, "label": pl.Categorical,
     "source": pl.Categorical, "row": pl.Int64, "split": pl.UInt8,
 }  # fmt: skip
-
-
-class NotADataset(Invalid):
-    """The reference names another kind of artifact."""
-
-    def __init__(self, ref: str, kind: str) -> None:
-        super().__init__(
-            _("{ref} is a {kind}; only two datasets can be compared.").format(
-                ref=shortened(ref), kind=kind
-            ),
-            remedy="feilun diff dataset/1 dataset/2",
-        )
 
 
 class Rows(NamedTuple):
@@ -104,7 +89,7 @@ def diff(project: Project, first: str, second: str, show: int = 5) -> Diff:
     Memory: 130 bytes a row of both together (measured with a million each, in 2.4 s); texts are
     read shard by shard.
     """
-    (ref_one, one), (ref_two, two) = _dataset(project, first), _dataset(project, second)
+    (ref_one, one), (ref_two, two) = project.dataset(first), project.dataset(second)
     before, after = _rows(project, one), _rows(project, two)
     pairs = _paired(before, after)
     came = after.join(pairs, left_on="at", right_on="at_after", how="anti")
@@ -158,13 +143,6 @@ def settings_diff(
         if one.get(name) != two.get(name):
             found[name] = (one.get(name), two.get(name))
     return found
-
-
-def _dataset(project: Project, ref: str) -> tuple[str, Dataset]:
-    stored = project.stored(ref)
-    if not isinstance(stored.artifact, Dataset):
-        raise NotADataset(ref, stored.artifact.kind)
-    return f"dataset/{stored.number}", stored.artifact
 
 
 def _rows(project: Project, dataset: Dataset) -> pl.DataFrame:

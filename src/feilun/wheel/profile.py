@@ -12,32 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from feilun.core.artifacts import Dataset, Records, StepCount
-from feilun.core.errors import Invalid, shortened
-from feilun.core.i18n import _
+from feilun.core.artifacts import SPLITS, Dataset, Records, StepCount
+from feilun.core.errors import shortened
 from feilun.stages.prepare.language import language_shares
 
 if TYPE_CHECKING:
     from feilun.wheel.project import Project
 
-SPLITS = ("train", "validation", "test", "unlabelled")
 SAMPLE = 5_000
 EXAMPLES = 3
 LARGEST = 10
 SUSPECTS = 20
 _TEXT = 160
-
-
-class NoDataset(Invalid):
-    """The reference names something that is not a dataset."""
-
-    def __init__(self, ref: str, kind: str) -> None:
-        super().__init__(
-            _("{ref} is a {kind}; only a dataset has this report.").format(
-                ref=shortened(ref), kind=kind
-            ),
-            remedy="feilun prepare --report",
-        )
 
 
 class Example(NamedTuple):
@@ -109,11 +95,9 @@ class Profile(NamedTuple):
 
 
 def profile(project: Project, ref: str = "dataset/latest") -> Profile:
-    """The profile of the dataset that `ref` names; raises `NoDataset`."""
-    stored = project.stored(ref)
-    dataset = stored.artifact
-    if not isinstance(dataset, Dataset):
-        raise NoDataset(ref, dataset.kind)
+    """The profile of the dataset that `ref` names; raises `NotADataset`."""
+    name, dataset = project.dataset(ref)
+    stored = project.stored(name)
     samples = {name: _sample(project, dataset, name) for name in SPLITS}
     personal = {
         name.removeprefix("masked."): int(count)
@@ -122,7 +106,7 @@ def profile(project: Project, ref: str = "dataset/latest") -> Profile:
     }
     every = pl.concat([sample for sample in samples.values() if sample.height])
     return Profile(
-        ref=f"dataset/{stored.number}",
+        ref=name,
         digest=dataset.short,
         created_at=stored.created_at,
         num_raw=dataset.num_raw,

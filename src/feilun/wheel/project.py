@@ -35,6 +35,16 @@ if TYPE_CHECKING:
 LOCAL_KEY = "local"
 
 
+class NotADataset(Invalid):
+    """The reference names another kind of artifact."""
+
+    def __init__(self, ref: str, kind: str) -> None:
+        super().__init__(
+            _("{ref} is a {kind}, not a dataset.").format(ref=shortened(ref), kind=kind),
+            remedy="feilun show dataset/latest",
+        )
+
+
 class NothingLive(Missing):
     """No model has been released yet."""
 
@@ -106,6 +116,13 @@ class Project(Workspace):
             self.blobs.get(digest)
         stored = self.control.put(artifact, stage="import", inputs={}, cost=Cost(), code="")
         return stored.artifact
+
+    def dataset(self, ref: str = "dataset/latest") -> tuple[str, Dataset]:
+        """The dataset that `ref` names, with its number (`dataset/3`); raises `NotADataset`."""
+        stored = self.stored(ref)
+        if not isinstance(stored.artifact, Dataset):
+            raise NotADataset(ref, stored.artifact.kind)
+        return f"dataset/{stored.number}", stored.artifact
 
     def dropped(self, ref: str = "dataset/latest", reason: str | None = None) -> pl.DataFrame:
         """What could not be read and what preparing dropped, with `step`, `reason` and `detail`; of

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feilun.core.artifacts import Dataset
+from feilun.core.artifacts import SPLITS, Dataset
 from feilun.core.errors import FeilunError
 from feilun.core.records import read_shards
 from feilun.stages.prepare import Prepare, PrepareGiven
@@ -17,7 +17,7 @@ from feilun.stages.prepare.conflicts import Conflicts
 from feilun.stages.prepare.duplicates import Duplicates
 from feilun.stages.prepare.near_duplicates import NearDuplicates
 from feilun.stages.prepare.normalise import Normalise
-from feilun.stages.prepare.split import SPLITS, OneLabel, SplitTooSmall, TooFewRecords
+from feilun.stages.prepare.split import OneLabel, SplitTooSmall, TooFewRecords
 from feilun.stages.prepare.step import Step
 from feilun.stages.prepare.twins import twin_key
 from feilun.wheel.runner import LocalRun

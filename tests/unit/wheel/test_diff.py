@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feilun.core.artifacts import Dataset, Records, sharded
+from feilun.core.artifacts import SPLITS, Dataset, Records, sharded
 from feilun.core.records import conform, parquet
 from feilun.core.text import hashed
 from feilun.store.control import ArtifactNotFound
-from feilun.wheel.diff import SPLITS, NotADataset, diff, settings_diff
-from feilun.wheel.project import Project
+from feilun.wheel.diff import diff, settings_diff
+from feilun.wheel.project import NotADataset, Project
 from tests.conftest import write_project
 
 Line = tuple[str, str, str | None, str, int]
@@ -212,7 +212,7 @@ def test_only_datasets_can_be_compared(project: Project) -> None:
     ref = put(project, BASE)
     with pytest.raises(NotADataset, match="records/latest is a records") as caught:
         diff(project, ref, "records/latest")
-    assert caught.value.remedy == "feilun diff dataset/1 dataset/2"
+    assert caught.value.remedy == "feilun show dataset/latest"
     with pytest.raises(ArtifactNotFound):
         diff(project, ref, "dataset/9999")
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feilun.wheel.profile import NoDataset, histogram, profile
-from feilun.wheel.project import Project
+from feilun.wheel.profile import histogram, profile
+from feilun.wheel.project import NotADataset, Project
 from tests.conftest import sentences, write_project
 
 STEPS = """
@@ -89,7 +89,7 @@ def test_what_was_dropped_before_it_was_masked_is_shown_masked(tmp_path: Path) -
 
 
 def test_only_a_dataset_has_a_profile(prepared: Project) -> None:
-    with pytest.raises(NoDataset) as caught:
+    with pytest.raises(NotADataset) as caught:
         profile(prepared, "records/latest")
     assert caught.value.remedy
 

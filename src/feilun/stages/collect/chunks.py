@@ -5,27 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
 from feilun.stages.collect import layouts
+from feilun.stages.collect.layouts.naming import Layout
 from feilun.stages.collect.source import Quarantine
 
-Layout = Literal[
-    "auto",
-    "labelled",
-    "tabular",
-    "alpaca",
-    "sharegpt",
-    "messages",
-    "preference",
-    "completion",
-    "conll",
-    "spans",
-    "label_studio",
-    "interactions",
-]
 _DTYPES: dict[frozenset[type], pl.DataType] = {
     frozenset(): pl.String(),
     frozenset({str}): pl.String(),

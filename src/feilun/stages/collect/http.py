@@ -18,7 +18,8 @@ from feilun.core.i18n import _
 from feilun.core.outbound import Answer, parsed
 from feilun.core.outbound.errors import AnswerBroken, UrlRefused
 from feilun.stages.collect import watermark as marks
-from feilun.stages.collect.chunks import Layout, Shaping, raw_chunk
+from feilun.stages.collect.chunks import Shaping, raw_chunk
+from feilun.stages.collect.layouts.naming import Layout
 from feilun.stages.collect.source import Piece, Quarantine
 from feilun.stages.collect.web import Web
 

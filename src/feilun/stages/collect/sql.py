@@ -16,8 +16,9 @@ from feilun.core.errors import Busy, Invalid, Missing, shortened
 from feilun.core.i18n import _
 from feilun.core.secret import PREFIX, Secret
 from feilun.stages.collect import watermark as marks
-from feilun.stages.collect.chunks import Layout, Shaping, raw_chunk
+from feilun.stages.collect.chunks import Shaping, raw_chunk
 from feilun.stages.collect.columns import ColumnMissing
+from feilun.stages.collect.layouts.naming import Layout
 from feilun.stages.collect.source import Piece, Quarantine, Source
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from feilun.core.artifacts import SPLITS
 from feilun.core.run import Run
 from feilun.core.similarity.shards import cluster_shards, remove_shards, sign_shard
 from feilun.core.text import hashes
@@ -92,7 +93,7 @@ def _unheard_of(
 ) -> tuple[dict[int, pl.DataFrame], Counter[str]]:
     """The records whose text stands nowhere yet, in no split and not twice among them."""
     heard = [frozen_known(sources.frozen)["key"]]
-    for side in ("train", "validation", "test", "unlabelled"):
+    for side in SPLITS:
         for bucket in sources.buckets(side):
             heard.append(sources.gather(side, bucket)["key"])
     seen = np.unique(pl.concat(heard).to_numpy())

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from feilun.stages.prepare.facts import SPLITS, Facts, limitations, masking, step_text
+from feilun.core.artifacts import SPLITS
+from feilun.stages.prepare.facts import Facts, limitations, masking, step_text
 
 MOST_LABELS = 50
 """Labels in the table; the others are counted below it."""

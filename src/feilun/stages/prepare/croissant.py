@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from feilun.stages.prepare.facts import SPLITS, Facts, limitations, masking, step_text
+from feilun.core.artifacts import SPLITS
+from feilun.stages.prepare.facts import Facts, limitations, masking, step_text
 
 CONFORMS_TO = ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"]
 LICENCE = "Not stated: the rights in the records are those of their sources."

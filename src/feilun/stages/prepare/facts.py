@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-SPLITS = ("train", "validation", "test", "unlabelled")
 _PRIVATE = {"endpoint", "key", "secret", "token", "url"}
 
 

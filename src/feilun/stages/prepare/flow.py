@@ -22,14 +22,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from feilun.core.artifacts import StepCount
+from feilun.core.artifacts import SPLITS, StepCount
 from feilun.core.records import DROPPED, MOST_BYTES, SCHEMA, ShardWriter
 from feilun.core.run import Run
 from feilun.core.similarity.shards import cluster_shards, remove_shards, sign_shard
 from feilun.stages.prepare.after_split import Added, Sources, checked
 from feilun.stages.prepare.given import fresh_folder, frozen_known, frozen_rows, grouped
 from feilun.stages.prepare.shard import (
-    SIDES,
     Pass,
     Place,
     ShardRun,
@@ -275,7 +274,7 @@ class Flow:
     def _written(self, sides: pl.DataFrame, workers: Workers) -> Prepared:
         place = self.tasks.place(len(self.tasks.passes) - 1)
         counts = _side_counts(sides)
-        labels = {name: _counted(_labels_of(sides, name)) for name in SIDES[:3]}
+        labels = {name: _counted(_labels_of(sides, name)) for name in SPLITS[:3]}
         del sides
         size = sum(path.stat().st_size for n in range(len(self.groups)) for path in [place.rows(n)])
         total = max(1, sum(counts.values()))
@@ -352,7 +351,7 @@ class Flow:
         folder.mkdir(exist_ok=True)
         places = {
             side: [folder / f"{side}-{bucket:05}.parquet" for bucket in sources.buckets(side)]
-            for side in SIDES
+            for side in SPLITS
             if not (side == "test" and self.frozen.height)
         }
         tasks = [
@@ -412,11 +411,11 @@ def _of_train(train: pl.DataFrame) -> Corpus:
 
 def _side_counts(sides: pl.DataFrame) -> dict[str, int]:
     counts = dict(sides["side"].value_counts().rows())
-    return {name: counts.get(number, 0) for number, name in enumerate(SIDES)}
+    return {name: counts.get(number, 0) for number, name in enumerate(SPLITS)}
 
 
 def _labels_of(sides: pl.DataFrame, name: str) -> pl.Series:
-    return sides.filter(pl.col("side") == SIDES.index(name))["label"]
+    return sides.filter(pl.col("side") == SPLITS.index(name))["label"]
 
 
 def _concat(frames: list[pl.DataFrame]) -> pl.DataFrame:

@@ -17,15 +17,13 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from feilun.core.artifacts import Model, StepCount
+from feilun.core.artifacts import SPLITS, Model, StepCount
 from feilun.core.records import DROPPED, MOST_ROWS, SCHEMA, as_dropped
 from feilun.core.run import Run
 from feilun.core.similarity.shards import sign_shard
 from feilun.stages.prepare.corpus import described
 from feilun.stages.prepare.step import CorpusStep, Step
 from feilun.stages.prepare.twins import twin_texts
-
-SIDES = ("train", "validation", "test", "unlabelled")
 
 
 class Pass(NamedTuple):
@@ -201,7 +199,7 @@ def work_sides(shard: int, place: Place, buckets: dict[str, int]) -> None:
     where: dict[str, tuple[int, int]] = {}
     target = place.pieces(shard)
     with target.with_suffix(".part").open("wb") as out:
-        for number, side in enumerate(SIDES):
+        for number, side in enumerate(SPLITS):
             part = frame.filter(pl.col("side") == number).drop("side")
             bits = buckets[side]
             bucket = pl.col("key") // (1 << (64 - bits)) if bits else pl.lit(0, pl.UInt64)

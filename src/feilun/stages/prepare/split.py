@@ -16,13 +16,13 @@ from typing import Literal, NamedTuple
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
+from feilun.core.artifacts import SPLITS
 from feilun.core.errors import Invalid
 from feilun.core.i18n import _
 from feilun.core.records import FEEDBACK_SOURCE
 from feilun.stages.prepare.lots import lots
 
-LABELLED = ("train", "validation", "test")
-SPLITS = (*LABELLED, "unlabelled")
+LABELLED = SPLITS[:3]
 CLUSTER = "_cluster"
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import polars as pl
 
+from feilun.core.artifacts import SPLITS
 from feilun.core.records import DROPPED, conform, parquet
 from feilun.core.text import hashed
-from feilun.stages.prepare.facts import SPLITS, Facts, File
+from feilun.stages.prepare.facts import Facts, File
 
 MADE_BY: dict[str, Any] = {
     "use": "prepare",

@@ -10,8 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from feilun.core.artifacts import SPLITS
 from feilun.stages.prepare.croissant import croissant
-from feilun.stages.prepare.facts import SPLITS, described
+from feilun.stages.prepare.facts import described
 from tests.unit.stages.prepare.described import facts, frame
 
 mlcroissant = pytest.importorskip("mlcroissant")

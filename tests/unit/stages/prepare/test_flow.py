@@ -9,13 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feilun.core.artifacts import Dataset, Records, sharded
+from feilun.core.artifacts import SPLITS, Dataset, Records, sharded
 from feilun.core.errors import Missing
 from feilun.core.records import parquet, read_shards
 from feilun.core.similarity import near_duplicates
 from feilun.stages.prepare import Prepare, PrepareGiven, shard
 from feilun.stages.prepare import given as given_to
-from feilun.stages.prepare.split import SPLITS
 from feilun.stages.prepare.tasks import Tasks
 from feilun.stages.prepare.twins import twin_texts
 from feilun.stages.prepare.workers import WorkerGone, Workers

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
 
 import polars as pl
 
 from feilun.stages.collect.columns import LABEL_NAMES, TEXT_NAMES, ColumnMissing, guess_columns
 
-LAYOUTS: tuple[str, ...] = (
+Layout = Literal[
+    "auto",
     "labelled",
     "tabular",
     "alpaca",
@@ -20,7 +22,9 @@ LAYOUTS: tuple[str, ...] = (
     "spans",
     "label_studio",
     "interactions",
-)
+]
+"""What the setting `layout` may say."""
+LAYOUTS: tuple[str, ...] = get_args(Layout)[1:]
 """Every label format, by name."""
 
 ROW = "_row"
