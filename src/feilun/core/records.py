@@ -34,6 +34,9 @@ DROPPED = pl.Schema({**SCHEMA, "step": pl.String(), "reason": pl.String(), "deta
 """Records that were dropped; `reason` is a code, `detail` says more: the id of the one kept."""
 
 FEEDBACK_SOURCE = "feedback"
+PREDICTIONS_SOURCE = "predictions"
+LEARNT_ONLY = (FEEDBACK_SOURCE, PREDICTIONS_SOURCE)
+"""Sources that are never measured on: what users chose to rate, and what a model answered."""
 MOST_ROWS = 2**17
 """In one file of records: a shard, what memory holds at a time."""
 MOST_BYTES = 64_000_000

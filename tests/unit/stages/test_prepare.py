@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from feilun.core.artifacts import SPLITS, Dataset
+from feilun.core.artifacts import SPLITS, Dataset, Records
 from feilun.core.errors import FeilunError
-from feilun.core.records import read_shards
+from feilun.core.records import parquet, read_shards
 from feilun.stages.prepare import Prepare, PrepareGiven
 from feilun.stages.prepare.conflicts import Conflicts
 from feilun.stages.prepare.duplicates import Duplicates
@@ -213,6 +213,28 @@ def test_another_seed_draws_another_test(tmp_path: Path) -> None:
     assert keys(frames(other, tmp_path)["test"]) != keys(
         frames(prepare(REVIEWS, tmp_path), tmp_path)["test"]
     )
+
+
+@pytest.mark.parametrize("by", ["label", "time"])
+@pytest.mark.parametrize("source", ["feedback", "predictions"])
+def test_what_users_rate_and_models_answer_is_never_measured_on(
+    source: str, by: str, tmp_path: Path
+) -> None:
+    run = scratch(tmp_path, seed=7)
+    frame = raw([*REVIEWS, *((f"{text}，是的", label, source) for text, label in REVIEWS)])
+    days = pl.datetime_range(
+        pl.datetime(2026, 1, 1), pl.datetime(2026, 1, 1) + pl.duration(days=frame.height - 1), "1d"
+    )
+    frame = frame.with_columns(
+        pl.select(days.dt.replace_time_zone("UTC")).to_series().alias("time")
+    )
+    given = Records(files={"records.parquet": run.keep(parquet(frame))}, num_rows=frame.height)
+    stage = Prepare.model_validate({"split": {"minimum": 4, "by": by, "near_duplicates": 0}})
+    found = frames(stage.run(PrepareGiven(given), run), tmp_path)
+    for name in ("test", "validation"):
+        assert found[name].height > 0
+        assert set(found[name]["source"]) == {"x.csv"}
+    assert source in set(found["train"]["source"])
 
 
 def test_a_frozen_test_keeps_its_rows_whatever_comes(tmp_path: Path) -> None:

@@ -12,13 +12,12 @@ import polars as pl
 import sqlalchemy as sa
 from pydantic import Field
 
-from feilun.core.records import SCHEMA
+from feilun.core.records import PREDICTIONS_SOURCE, SCHEMA
 from feilun.stages.collect.source import Piece, Quarantine, Source
 
 CHUNK = 20_000
 """Predictions in memory at a time."""
 _LOG = Path(".feilun") / "events.db"
-_NAME = "predictions"
 _ROWS = sa.text(
     "SELECT seq, at, input, label, score FROM predictions p WHERE seq > :after AND seq <= :newest"
     " AND NOT EXISTS (SELECT 1 FROM feedback f WHERE f.prediction = p.id AND f.kind <> 'comment')"
@@ -31,9 +30,10 @@ class Predictions(Source):
 
     They have no label, or with `labels = "predicted"` the one that was answered, where the model
     was sure of it: it learns from itself then, so let feedback or an evaluation watch over it. A
-    prediction on which there is feedback is left to the stage `feedback`. The same text asked
-    twice counts once, and one that was collected stays: if it is corrected later, its record
-    and that of the correction meet in the step `conflicts` (or `duplicates`, without a label).
+    prediction on which there is feedback is left to the stage `feedback`. A text that is
+    asked again in a later turn counts once, and one that was collected stays: if it is corrected
+    later, its record and that of the correction meet in the step `conflicts` (or `duplicates`,
+    without a label).
     """
 
     use: ClassVar[str] = "predictions"
@@ -58,7 +58,7 @@ class Predictions(Source):
             for rows in _chunks(path, after, newest):
                 yield self._records(rows)
 
-        yield Piece(_NAME, identity, frames, lambda: str(newest))
+        yield Piece(PREDICTIONS_SOURCE, identity, frames, lambda: str(newest))
 
     def _records(self, rows: list[Any]) -> pl.DataFrame:
         frame = pl.DataFrame(

@@ -5,8 +5,8 @@ by time, the newest to the test. What is drawn are clusters of near-duplicates, 
 one text (by group: what shares a cluster or a group): a test whose texts the model has nearly
 seen measures its memory.
 Once a model is live, the test keeps its rows over all turns. Feedback never enters test or
-validation: users choose what they rate, and a test that drifts with their choice measures
-nothing.
+validation, nor do a model's own answers: users choose what they rate, and a test that drifts with
+their choice, or agrees with a model by its making, measures nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from feilun.core.artifacts import SPLITS
 from feilun.core.errors import Invalid
 from feilun.core.i18n import _
-from feilun.core.records import FEEDBACK_SOURCE
+from feilun.core.records import LEARNT_ONLY
 from feilun.stages.prepare.lots import lots
 
 LABELLED = SPLITS[:3]
@@ -125,7 +125,7 @@ class Split(BaseModel):
         drops = [_dropped(known.filter(twin), "duplicate")]
         known = known.filter(~twin)
         again = pl.col("key").is_in(frozen["key"].implode())
-        feedback = pl.col("source").cast(pl.String) == FEEDBACK_SOURCE
+        feedback = pl.col("source").cast(pl.String).is_in(LEARNT_ONLY)
         drops.append(_dropped(known.filter(again & feedback), "in_test"))
         known = known.filter(~again)
         near_frozen = pl.col(CLUSTER) < num_frozen
@@ -159,7 +159,7 @@ class Split(BaseModel):
 
     def _test(self, labelled: pl.DataFrame, seed: int) -> pl.Series:
         """The clusters of the first test."""
-        ours = pl.col("source").cast(pl.String) != FEEDBACK_SOURCE
+        ours = ~pl.col("source").cast(pl.String).is_in(LEARNT_ONLY)
         if self.by == "time":
             return _newest(labelled, ours, self.test)
         if self.by == "group" and labelled["group"].null_count() == labelled.height:
@@ -167,7 +167,7 @@ class Split(BaseModel):
         return _drawn(labelled, ours, self.test, f"{seed}:test")
 
     def _validation(self, labelled: pl.DataFrame, seed: int) -> pl.Series:
-        ours = pl.col("source").cast(pl.String) != FEEDBACK_SOURCE
+        ours = ~pl.col("source").cast(pl.String).is_in(LEARNT_ONLY)
         if self.by == "time":
             return _newest(labelled, ours, self.validation)
         enough = ours.sum().over("label") >= 4
@@ -222,8 +222,8 @@ def _drawn(labelled: pl.DataFrame, eligible: pl.Expr, share: float, salt: str) -
     a number drawn from the cluster's lowest key and `salt` alone.
 
     A cluster counts, with all its records, for the label of its lowest key. One with a record
-    that is not eligible (feedback) is never drawn. At most one record more than the share is
-    taken, and at least one cluster (the smallest, where all are larger than the share); a
+    that is not eligible (feedback, predictions) is never drawn. At most one record more than the
+    share is taken, and at least one cluster (the smallest, where all are larger than the share); a
     label that is one single cluster is left whole.
     """
     pool = labelled.select("key", "label", CLUSTER, eligible.alias("_eligible")).sort("key")
