@@ -61,7 +61,7 @@ def predict(
         write_table(_table(texts, answers), out)
         print_written(len(texts), out, as_json=as_json)
     elif as_json:
-        print_json([answer._asdict() for answer in answers])
+        print_json([answer.shown() for answer in answers])
     else:
         _print(texts, answers)
 
@@ -71,10 +71,10 @@ def _print(texts: list[str], answers: list[Answered]) -> None:
     from feilun.core.errors import shortened
 
     print_table(
-        [_("label"), _("score"), _("text"), "id"],
+        [_("answer"), _("score"), _("text"), "id"],
         [
             [
-                answer.label or f"– ({answer.reason})",
+                f"– ({answer.reason})" if answer.label is None else answer.label or "–",
                 f"{answer.score:.3f}",
                 shortened(text),
                 answer.id,

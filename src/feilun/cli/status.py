@@ -17,6 +17,7 @@ def register(app: App) -> None:
 def status(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
     """Prints what is live, the newest turns, and the events."""
     from feilun.cli.output import local_time, print_json, print_table
+    from feilun.wheel.describe import turn_columns
 
     with open_project(project) as opened:
         release, turns, events = opened.release, opened.turns(20), opened.events.counts()
@@ -59,6 +60,6 @@ def status(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
         return
     typer.echo()
     print_table(
-        [_("turn"), _("architecture"), _("accuracy"), _("verdict"), _("reason"), _("seconds")],
+        turn_columns(opened.settings.metric),
         (turn.row() for turn in turns),
     )

@@ -13,7 +13,6 @@ from feilun.core.stage import STAGES
 from feilun.stages.monitor import Level, Signal
 from feilun.store.control import DONE, FAILED, OPEN, RUNNING, StepRow
 from feilun.store.disk import is_locked
-from feilun.tasks.metrics import METRICS
 from feilun.wheel.describe import metric_name, stage_name
 from feilun.wheel.project import Project, Release
 from feilun.wheel.turn import LIVE, MAKING, Turn
@@ -89,9 +88,13 @@ def overview(project: Project) -> Overview:
     """The project as it stands now."""
     turns = project.turns(TURNS)
     release = project.release
-    metric = project.settings.release.metric
-    other = next(name for name in METRICS if name != metric)
-    figures = [turn.report.metrics[metric] for turn in turns if turn.report]
+    metric = project.settings.metric
+    other = next(name for name in project.settings.project.task.metrics if name != metric)
+    figures = [
+        turn.report.metrics[metric]
+        for turn in turns
+        if turn.report and metric in turn.report.metrics
+    ]
     ends = wheel.scale(figures)
     live_digest = release.model.digest if release else None
     running = is_locked(project.folder / "turn.lock")
@@ -129,7 +132,7 @@ def _turn(
     live: str | None,
     running: bool,
 ) -> TurnView:
-    figure = turn.report.metrics[metric] if turn.report else None
+    figure = turn.report.metrics.get(metric) if turn.report else None
     second = turn.report.metrics.get(other) if turn.report else None
     badge, state = _badge(turn, live, running)
     reasons = [str(reason) for reason in turn.verdict.reasons] if turn.verdict else []
@@ -224,8 +227,11 @@ def _made(project: Project, turn: Turn, step: StepRow) -> tuple[str, str]:
         line = _("{architecture}, {seconds:.1f} s").format(
             architecture=turn.model.architecture, seconds=step.cost.seconds
         )
-    elif step.stage == "evaluate" and turn.report:
-        metric = project.settings.release.metric
+    elif (
+        step.stage == "evaluate"
+        and turn.report
+        and (metric := project.settings.metric) in turn.report.metrics
+    ):
         line = _("{metric} {value:.3f} on {count:,} records").format(
             metric=metric_name(metric),
             value=turn.report.metrics[metric].value,

@@ -64,9 +64,11 @@ def scale(figures: list[Interval]) -> tuple[float, float]:
     """The ends of one scale for all figures: their range, widened to steps of 0.05."""
     if not figures:
         return 0.0, 1.0
-    low = math.floor(min(figure.low for figure in figures) * 20 - 0.2) / 20
-    high = math.ceil(max(figure.high for figure in figures) * 20 + 0.2) / 20
-    return max(low, 0.0), min(max(high, low + 0.05), 1.0)
+    least, most = min(figure.low for figure in figures), max(figure.high for figure in figures)
+    low = math.floor(least * 20 - 0.2) / 20
+    high = max(math.ceil(most * 20 + 0.2) / 20, low + 0.05)
+    # Shares end at 0 and 1; an error may be any number.
+    return (max(low, 0.0) if least >= 0 else low), (min(high, 1.0) if most <= 1 else high)
 
 
 def bar(figure: Interval, ends: tuple[float, float]) -> Bar:

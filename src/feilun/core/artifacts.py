@@ -20,15 +20,26 @@ from feilun.core.refs import KINDS
 
 _SHARD = re.compile(r"-\d{5}\.parquet$")
 
+Asked = str | dict[str, JsonValue]
+"""A task as it is written down (`feilun.tasks.Task.named`): its name, or a table with settings."""
+
 
 class Cost(BaseModel):
-    """What one stage took; `spent` holds what the stage itself counted (records, tokens…)."""
+    """What one stage took; `spent` holds what the stage itself counted (records, tokens…).
+
+    `energy_wh` are watt-hours: of the whole machine where `energy_measured`, else assumed by
+    processor seconds (`feilun.economics.energy`). `co2_g` are grams, only where `[economics]`
+    declares a region.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_rss_mb: float = 0.0
+    energy_wh: float = 0.0
+    energy_measured: bool = False
+    co2_g: float | None = None
     spent: dict[str, float] = {}
 
 
@@ -48,7 +59,8 @@ class Artifact(BaseModel):
     @cached_property
     def digest(self) -> str:
         """`sha256:` and 64 hex digits, over the canonical JSON of every field."""
-        defaults = {name for name in self.later if not getattr(self, name)}
+        fields = type(self).model_fields
+        defaults = {n for n in self.later if getattr(self, n) == fields[n].get_default()}
         content = {"kind": self.kind, **self.model_dump(mode="json", exclude=defaults)}
         text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
@@ -138,7 +150,7 @@ class Dataset(Artifact):
     """
 
     kind = "dataset"
-    later = ("funnel", "found")
+    later = ("funnel", "found", "task")
 
     labels: tuple[str, ...]
     splits: dict[str, int]
@@ -147,6 +159,7 @@ class Dataset(Artifact):
     balance: dict[str, dict[str, int]] = {}
     funnel: tuple[StepCount, ...] = ()
     found: dict[str, float] = {}
+    task: Asked = "classify"
 
 
 class Candidate(BaseModel):
@@ -165,7 +178,7 @@ class Model(Artifact):
 
     kind = "model"
 
-    task: str
+    task: Asked
     architecture: str
     labels: tuple[str, ...]
     metric: str = "accuracy"

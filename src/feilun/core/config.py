@@ -143,14 +143,16 @@ def _line_of(loc: Loc, lines: dict[Loc, int]) -> int:
 def _mistake(
     detail: ErrorDetails, settings: type[BaseModel], content: Any, lines: dict[Loc, int]
 ) -> Mistake:
-    loc: Loc = detail["loc"]
+    # What is checked across sections says itself where it stands.
+    loc: Loc = detail.get("ctx", {}).get("at", detail["loc"])
     setting = ""
     for name in loc:
         setting += f"[{name}]" if isinstance(name, int) else f".{name}"
-    return Mistake(_line_of(loc, lines), setting.lstrip("."), _explain(detail, settings, content))
+    return Mistake(_line_of(loc, lines), setting.lstrip("."), explain(detail, settings, content))
 
 
-def _explain(detail: ErrorDetails, settings: type[BaseModel], content: Any) -> str:
+def explain(detail: ErrorDetails, settings: type[BaseModel], content: Any) -> str:
+    """A mistake that pydantic found, in words; `content` is what was checked by `settings`."""
     kind, context = detail["type"], detail.get("ctx", {})
     value = shortened(repr(detail["input"]), 40)
     if kind == "extra_forbidden":

@@ -5,7 +5,7 @@ serving process needs neither torch nor transformers.
 """
 
 from feilun.models.auto import Auto
-from feilun.models.family import Architecture, Estimate, Family, Predictor
+from feilun.models.family import Architecture, Estimate, Family, Lesson, Predictor
 from feilun.models.folder import load
 
-__all__ = ["Architecture", "Auto", "Estimate", "Family", "Predictor", "load"]
+__all__ = ["Architecture", "Auto", "Estimate", "Family", "Lesson", "Predictor", "load"]

@@ -9,8 +9,10 @@ from concurrent.futures import Future
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+
 from feilun.core.artifacts import Model, Report
-from feilun.core.errors import Full, Invalid, NotWritable
+from feilun.core.errors import Conflict, Full, Invalid, NotWritable
 from feilun.core.i18n import _
 from feilun.service.access import Access
 from feilun.service.errors import NotStored
@@ -25,6 +27,8 @@ from feilun.store.events import (
     PredictionNotFound,
     PredictionRow,
 )
+from feilun.tasks import jsonable
+from feilun.tasks.task import Input
 from feilun.team import Key
 from feilun.wheel.project import Project, feedback_row
 from feilun.wheel.turn import LIVE
@@ -41,6 +45,18 @@ class TooManyInputs(Invalid):
                 count=count, limit=limit
             ),
             remedy=_("Send fewer inputs at a time, or raise max_inputs in feilun.toml."),
+        )
+
+
+class OtherTask(Conflict):
+    """The service's model does something else."""
+
+    def __init__(self, asked: str, served: str) -> None:
+        super().__init__(
+            _("This service does the task '{served}', not '{asked}'.").format(
+                served=served, asked=asked
+            ),
+            remedy=f"POST /v1/{served}",
         )
 
 
@@ -66,31 +82,55 @@ class Service(NamedTuple):
     failures: Failures
 
 
-async def classify(service: Service, texts: Sequence[str], key: Key) -> dict[str, Any]:
-    """The live model's answers, each with an id, once every one of them is durable."""
+async def answer(service: Service, use: str, inputs: Sequence[Input], key: Key) -> dict[str, Any]:
+    """What the live model answers to inputs of the task `use`, each with an id, once every one
+    of them is durable."""
     started = time.perf_counter()
+    task = service.live.task
+    if task.use != use:
+        raise OtherTask(use, task.use)
+    serve = service.project.settings.serve
+    if len(inputs) > serve.max_inputs:
+        raise TooManyInputs(len(inputs), serve.max_inputs)
+    for place, given in enumerate(inputs, start=1):
+        size = sum(map(len, given)) if isinstance(given, tuple) else len(given)
+        if size > serve.max_chars:
+            raise InputTooLong(place, size, serve.max_chars)
+    answered = await _settled(service.live.engine.submit(inputs))
+    request, at = new_id("r"), time.time()
+    latency = (time.perf_counter() - started) * 1000
+    rows = [
+        PredictionRow(
+            new_id("p"), request, at, answered.model, task.written_input(given), one.written,
+            one.score, one.reason, latency, key.id,
+        )
+        for given, one in zip(inputs, answered.answers, strict=True)
+    ]  # fmt: skip
+    await _stored(service, rows)
+    for row in rows:
+        service.metrics.predicted([] if row.label is None else task.counted(row.label))
+    results = [
+        {"id": row.id, **jsonable(one)} for row, one in zip(rows, answered.answers, strict=True)
+    ]
+    return {"id": request, "model": answered.model, "results": results}
+
+
+async def embeddings(service: Service, texts: Sequence[str]) -> dict[str, Any]:
+    """The live model's vectors of texts, in the shape that OpenAI's clients read."""
     serve = service.project.settings.serve
     if len(texts) > serve.max_inputs:
         raise TooManyInputs(len(texts), serve.max_inputs)
     for place, text in enumerate(texts, start=1):
         if len(text) > serve.max_chars:
             raise InputTooLong(place, len(text), serve.max_chars)
-    answered = await _settled(service.live.engine.submit(texts))
-    request, at = new_id("r"), time.time()
-    latency = (time.perf_counter() - started) * 1000
-    rows = [
-        PredictionRow(
-            new_id("p"), request, at, answered.model, text, p.label, p.score, p.reason, latency,
-            key.id,
-        )
-        for text, p in zip(texts, answered.predictions, strict=True)
-    ]  # fmt: skip
-    await _stored(service, rows)
-    service.metrics.predicted([row.label for row in rows])
-    results = [
-        {"id": row.id, **p._asdict()} for row, p in zip(rows, answered.predictions, strict=True)
+    model, vectors = await asyncio.to_thread(service.live.engine.embeddings, texts)
+    data = [
+        {"object": "embedding", "index": place, "embedding": row}
+        for place, row in enumerate(np.nan_to_num(vectors).tolist())
     ]
-    return {"id": request, "model": answered.model, "results": results}
+    num_characters = sum(map(len, texts))
+    usage = {"prompt_tokens": num_characters, "total_tokens": num_characters}
+    return {"object": "list", "model": model, "data": data, "usage": usage}
 
 
 async def feedback(service: Service, asked: FeedbackRequest, key: Key) -> dict[str, str]:

@@ -17,7 +17,6 @@ from feilun.core.refs import Ref
 from feilun.models import Predictor, load
 from feilun.stages.serve import Engine
 from feilun.store.disk import write_file
-from feilun.tasks import Classify
 from feilun.wheel.project import Project
 from feilun.wheel.turn import LIVE
 
@@ -32,7 +31,8 @@ class Live:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self.engine = Engine(Classify(), project.settings.serve.queue)
+        self.task = project.settings.project.task
+        self.engine = Engine(self.task, project.settings.serve.queue)
         self.model: Model | None = None
         self.refused: str | None = None
         self.draining = False

@@ -58,10 +58,10 @@ class Metrics:
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def predicted(self, labels: list[str | None]) -> None:
-        """Counts the labels given in one answer."""
-        for label in labels:
-            self._predictions.labels(NO_LABEL if label is None else label).inc()
+    def predicted(self, labels: list[str]) -> None:
+        """Counts the labels in one answer, or that it had none."""
+        for label in labels or [NO_LABEL]:
+            self._predictions.labels(label).inc()
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""

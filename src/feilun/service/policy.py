@@ -38,6 +38,10 @@ class Rule(NamedTuple):
 
 TABLE: dict[tuple[str, str], Rule] = {
     ("POST", "/v1/classify"): Rule(Scope.PREDICT, JSON),
+    ("POST", "/v1/tag"): Rule(Scope.PREDICT, JSON),
+    ("POST", "/v1/match"): Rule(Scope.PREDICT, JSON),
+    ("POST", "/v1/regress"): Rule(Scope.PREDICT, JSON),
+    ("POST", "/v1/embeddings"): Rule(Scope.PREDICT, JSON),
     ("POST", "/v1/feedback"): Rule(Scope.FEEDBACK, JSON),
     ("GET", "/v1/models"): Rule(Scope.READ),
     ("GET", "/metrics"): Rule(Scope.READ),

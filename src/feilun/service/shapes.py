@@ -104,6 +104,119 @@ class ClassifyRequest(Asked):
     ]
 
 
+class TagRequest(ClassifyRequest):
+    """One text, or several, in which entities are to be found."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"input": "李雷在上海工作"}]})
+
+
+class RegressRequest(ClassifyRequest):
+    """One text, or several, each of which is to get a number."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"input": "物流很快，包装也好"}]})
+
+
+def _as_pairs(value: Any) -> Any:
+    flat = isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value)
+    return [value] if flat else value
+
+
+class MatchRequest(Asked):
+    """One pair of texts, or several pairs."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"input": ["怎么退款", "如何申请退款"]},
+                {"input": [["怎么退款", "如何申请退款"], ["怎么退款", "发票在哪里开"]]},
+            ]
+        }
+    )
+
+    input: Annotated[
+        list[tuple[Text, Text]],
+        FailFast(),
+        Field(min_length=1),
+        BeforeValidator(_as_pairs),
+        WithJsonSchema(
+            {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "anyOf": [
+                        {"type": "string"},
+                        {
+                            "type": "array",
+                            "items": {"type": "string"},
+                            "minItems": 2,
+                            "maxItems": 2,
+                        },
+                    ]
+                },
+                "description": N_("Two texts, or a list of pairs of them."),
+            }
+        ),
+    ]
+
+
+class EmbeddingsRequest(ClassifyRequest):
+    """One text, or several, in the shape of OpenAI's API; `model` is ignored: the live model
+    answers."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"input": ["怎么退款"]}]})
+
+    model: Annotated[Text, Field(max_length=200)] = ""
+    encoding_format: Literal["float"] = "float"
+
+
+class _OneResult(BaseModel):
+    id: str = Field(
+        description=N_("what feedback refers to"), examples=["p_01a200d5f685b3e20c7b877"]
+    )
+    score: float = Field(ge=0, le=1, description=N_("how sure the model is"), examples=[0.93])
+    reason: Literal["empty", "unknown"] | None = Field(
+        None, description=N_("why there is no answer")
+    )
+
+
+class EntityFound(BaseModel):
+    """A stretch of the text, in code points: `text[start:end]`."""
+
+    start: int = Field(ge=0, examples=[0])
+    end: int = Field(ge=0, examples=[2])
+    label: str = Field(examples=["PER"])
+    score: float = Field(ge=0, le=1, examples=[0.98])
+
+
+class TagResult(_OneResult):
+    """The entities of one text, by their start."""
+
+    entities: list[EntityFound] | None
+
+
+class MatchResult(_OneResult):
+    """Whether two texts go together; `similarity` is the probability that they do."""
+
+    label: str | None = Field(examples=["1"])
+    scores: dict[str, float] = Field(examples=[{"0": 0.1, "1": 0.9}])
+    similarity: float = Field(ge=0, le=1, examples=[0.9])
+
+
+class RegressResult(_OneResult):
+    """A number, with the ends of the interval that holds nine in ten of them."""
+
+    value: float | None = Field(examples=[4.2])
+    low: float | None = Field(examples=[3.1])
+    high: float | None = Field(examples=[5.0])
+
+
+class LabelsResult(_OneResult):
+    """Every label that holds, where a text may have several."""
+
+    labels: list[str] = Field(examples=[["物流", "包装"]])
+    scores: dict[str, float]
+
+
 class Result(BaseModel):
     """The answer to one input; `label` is null when there is nothing to judge by, and `reason`
     then says why (`empty`, `unknown`)."""
@@ -124,7 +237,56 @@ class ClassifyAnswer(BaseModel):
     model: str = Field(
         description=N_("the digest of the model that answered"), examples=["sha256:8f9…"]
     )
-    results: list[Result]
+    results: list[Result | LabelsResult]
+
+
+class _Answered(BaseModel):
+    id: str = Field(description=N_("this request"), examples=["r_01a200d5f685b9b78d809ab"])
+    model: str = Field(
+        description=N_("the digest of the model that answered"), examples=["sha256:8f9…"]
+    )
+
+
+class TagAnswer(_Answered):
+    """One result per input, in their order; every one is stored before this is sent."""
+
+    results: list[TagResult]
+
+
+class MatchAnswer(_Answered):
+    """One result per pair, in their order; every one is stored before this is sent."""
+
+    results: list[MatchResult]
+
+
+class RegressAnswer(_Answered):
+    """One result per input, in their order; every one is stored before this is sent."""
+
+    results: list[RegressResult]
+
+
+class Vector(BaseModel):
+    """One text's place in the model's space; all zeros where the model knows nothing of it."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float]
+
+
+class CharactersUsed(BaseModel):
+    """Characters, where OpenAI's API counts tokens."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsAnswer(BaseModel):
+    """One vector per input, in their order."""
+
+    object: Literal["list"] = "list"
+    model: str
+    data: list[Vector]
+    usage: CharactersUsed
 
 
 class FeedbackRequest(Asked):

@@ -1,32 +1,100 @@
-"""What every task has in common."""
+"""What every task has in common: its record, its answers, its metrics."""
 
 from __future__ import annotations
 
 import unicodedata
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+from feilun.core.artifacts import Gain, Interval
+from feilun.core.errors import Invalid, shortened
+from feilun.core.i18n import _
 from feilun.core.part import Part
 
 if TYPE_CHECKING:
     import numpy as np
+    import polars as pl
 
 EMPTY, UNKNOWN = "empty", "unknown"
 
+Input = str | tuple[str, str]
+"""What a model answers to: a text, or two of them (`match`)."""
 
-class Prediction(NamedTuple):
-    """A model's answer to one input.
 
-    `label` is None when there is nothing to judge by; `reason` then says why: `empty` (no
-    letter, digit or symbol of meaning in it) or `unknown` (nothing the model ever saw).
-    `score` is the probability of `label`, in [0, 1] (0 without one); `scores` sum to 1.
+class BadAnswer(Invalid):
+    """A correction, or a label, is no answer to what the task asks."""
+
+    def __init__(self, task: str, written: str, wanted: str) -> None:
+        super().__init__(
+            _("'{written}' is no answer for the task {task}: {wanted}.").format(
+                written=shortened(written), task=task, wanted=wanted
+            ),
+            remedy="feilun feedback add PREDICTION_ID correction ANSWER",
+        )
+
+
+class Entity(NamedTuple):
+    """A stretch of a text that means something: `text[start:end]`, in code points; `score` is
+    the probability that it is there and is a `label`, in [0, 1]."""
+
+    start: int
+    end: int
+    label: str
+    score: float = 1.0
+
+
+class Answer(Protocol):
+    """A model's answer to one input; each task has its own kind of it.
+
+    `written` is the answer as a text that can be compared with the truth, kept and corrected;
+    None when there was nothing to judge by, and `reason` then says why: `empty` (no letter,
+    digit or symbol of meaning in it) or `unknown` (nothing the model ever saw). `score` says how
+    sure the model is, in [0, 1] (0 without an answer).
     """
 
-    label: str | None
-    score: float
-    scores: dict[str, float]
-    reason: str | None = None
+    @property
+    def written(self) -> str | None: ...
+
+    @property
+    def score(self) -> float: ...
+
+    @property
+    def reason(self) -> str | None: ...
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
+class Scorer(Protocol):
+    """The half of a model that predicts one row of figures per input."""
+
+    labels: tuple[str, ...]
+
+    def scores(self, inputs: Sequence[Input]) -> np.ndarray:
+        """Figures `[len(inputs), columns]`, float32, or a row of NaN where an input has nothing
+        in it that the model knows. `classify` and `match`: probabilities, a column per label;
+        each row sums to 1, unless an input may have several labels. `regress`: one column, the
+        value. Any number of inputs, of any length; thread-safe."""
+
+
+class Tagger(Protocol):
+    """The half of a model that finds entities."""
+
+    labels: tuple[str, ...]
+
+    def entities(self, texts: Sequence[str]) -> list[list[Entity] | None]:
+        """The entities of each text, by their start, none within another; None where a text has
+        nothing in it that the model knows. Any number of texts, of any length; thread-safe."""
+
+
+class Evaluation(NamedTuple):
+    """`metrics` by name; `per_label[label]` has precision, recall and f1; `confusion` counts
+    answers by truth, where a task has one label per record."""
+
+    metrics: dict[str, Interval]
+    per_label: dict[str, dict[str, Interval]]
+    confusion: dict[str, dict[str, int]]
 
 
 class Task(Part):
@@ -34,12 +102,120 @@ class Task(Part):
 
     kind: ClassVar[str] = "task"
 
+    @property
     @abstractmethod
-    def predictions(
-        self, texts: Sequence[str], labels: Sequence[str], scores: np.ndarray
-    ) -> list[Prediction]:
-        """The answers for `texts` from `scores` `[len(texts), len(labels)]`, probabilities; a
-        row of NaN is a text of which the model knows nothing."""
+    def metrics(self) -> tuple[str, ...]:
+        """By which models can be compared; the first is the one where none is named."""
+
+    # Its record
+
+    @abstractmethod
+    def labelled(self) -> pl.Expr:
+        """Whether a record (columns of `feilun.core.records.SCHEMA`) holds its right answer."""
+
+    @abstractmethod
+    def stratum(self) -> pl.Expr:
+        """The part of the labelled records (String, never null) within which a split keeps its
+        shares; the empty text where there are no parts."""
+
+    @abstractmethod
+    def labels(self, frame: pl.DataFrame) -> Counter[str]:
+        """How often each label occurs among the labelled records of `frame`."""
+
+    @abstractmethod
+    def inputs(self, frame: pl.DataFrame) -> Sequence[Input]:
+        """What a model is given of each record."""
+
+    @abstractmethod
+    def truth(self, frame: pl.DataFrame) -> list[str]:
+        """The right answer of each labelled record, written as `Answer.written` writes it."""
+
+    @abstractmethod
+    def record(self, written_input: str, written: str) -> dict[str, Any]:
+        """`text`, `label` and `spans` of the record that says: the right answer to this input
+        (as `written_input` wrote it) is this (as `Answer.written` writes it). Raises
+        `BadAnswer` where it is no answer of this task."""
+
+    def written_input(self, given: Input) -> str:
+        """An input as one text, to be logged."""
+        assert isinstance(given, str)
+        return given
+
+    # Its answers
+
+    @property
+    def example(self) -> Input:
+        """Some input, to warm a model up with."""
+        return "warm-up"
+
+    def counted(self, written: str) -> list[str]:
+        """The labels in an answer, to be counted; there are only so many of them."""
+        return [written]
+
+    @abstractmethod
+    def answers(self, model: Any, inputs: Sequence[Input]) -> list[Answer]:
+        """What `model` (a `Scorer`, or a `Tagger` for `tag`) answers to `inputs`."""
+
+    @abstractmethod
+    def trivial(self, truth: Sequence[str]) -> str:
+        """The best answer that looks at no input, from the right answers of training."""
+
+    # Its metrics
+
+    @abstractmethod
+    def evaluate(
+        self,
+        truth: Sequence[str],
+        answers: Sequence[str | None],
+        labels: Sequence[str],
+        *,
+        seed: int,
+        confidence: float = 0.95,
+    ) -> Evaluation:
+        """Every metric with its percentile bootstrap interval at `confidence`; both sequences
+        hold answers as `Answer.written` writes them."""
+
+    @abstractmethod
+    def gain(
+        self,
+        truth: Sequence[str],
+        candidate: Sequence[str | None],
+        other: Sequence[str | None],
+        *,
+        metric: str,
+        against: str,
+        seed: int,
+        confidence: float = 0.95,
+    ) -> Gain:
+        """By how much `candidate` is better than `other` on the same records, from a paired
+        bootstrap; above 0 is better, for errors too."""
+
+    # Its name
+
+    def named(self) -> str | dict[str, Any]:
+        """The task as it is written down: its name, or with settings other than the defaults a
+        table."""
+        settings = self.model_dump(mode="json", exclude_defaults=True)
+        return self.use if set(settings) <= {self.selector} else settings
+
+
+def task_named(written: str | dict[str, Any]) -> Task:
+    """The task that `Task.named` wrote down; the empty text is `classify`."""
+    table = {"use": written or "classify"} if isinstance(written, str) else written
+    return Task.model_validate(table)
+
+
+def jsonable(answer: Answer) -> dict[str, Any]:
+    """What the answer holds, as JSON values."""
+    return {name: _plain(value) for name, value in answer._asdict().items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Entity):
+        return value._asdict()
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return value
 
 
 def contentless(text: str) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from feilun.core.artifacts import Dataset, Interval, Model, Records, Report, Verdict
+from feilun.core.artifacts import Cost, Dataset, Interval, Model, Records, Report, Verdict
 from feilun.core.i18n import N_, _
+from feilun.economics.energy import WATTS_PER_CORE
 from feilun.tasks.metrics import METRIC_NAMES
 
 REASONS = {
@@ -39,9 +40,13 @@ REASONS = {
     "label_changed": N_("label no longer sure"),
     "label_error": N_("label probably wrong"),
     "near_duplicate": N_("near-duplicate"),
+    "not_a_number": N_("label is no number"),
+    "not_a_pair": N_("no pair of texts"),
     "other_language": N_("another language"),
     "personal_data": N_("personal data"),
     "repetitive": N_("repetitive"),
+    "span_outside": N_("entity outside the text"),
+    "spans_overlap": N_("entities overlap"),
     "stop_listed": N_("on the stop-list"),
     "symbols": N_("too many symbols"),
     "too_long": N_("too long"),
@@ -49,6 +54,7 @@ REASONS = {
     "unsure_language": N_("language not sure"),
     # feedback
     "disputed": N_("disputed"),
+    "not_an_answer": N_("not an answer to the task"),
     "too_few_votes": N_("too few votes"),
     "unknown_label": N_("unknown label"),
 }
@@ -81,6 +87,12 @@ def metric_name(metric: str) -> str:
     return _(METRIC_NAMES.get(metric, metric))
 
 
+def turn_columns(metric: str) -> tuple[str, ...]:
+    """The names of what `Turn.row` gives."""
+    names = (_("verdict"), _("reason"), _("seconds"))
+    return (_("turn"), _("architecture"), metric_name(metric), *names)
+
+
 def status_name(status: str) -> str:
     """The turn's status in the reader's language."""
     return _(STATUSES[status])
@@ -94,6 +106,20 @@ def stage_name(stage: str) -> str:
 def figure(value: Interval) -> str:
     """A figure with its interval: `0.841 [0.823, 0.860]`."""
     return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
+
+
+def energy(cost: Cost) -> str:
+    """What the work took in watt-hours and how that is known; grams of CO₂ if a region is
+    declared."""
+    template = (
+        _("energy: {wh:.3g} Wh, measured (the whole machine)")
+        if cost.energy_measured
+        else _("energy: {wh:.3g} Wh, assumed ({watts:.0f} W for each busy core)")
+    )
+    told = template.format(wh=cost.energy_wh, watts=WATTS_PER_CORE)
+    if cost.co2_g is None:
+        return told
+    return told + _(", {grams:.3g} g CO₂").format(grams=cost.co2_g)
 
 
 def verdict_word(verdict: Verdict) -> str:
@@ -152,7 +178,7 @@ def describe(made: object) -> str:
         return text + (_(" (best of {count})").format(count=tried) if tried > 1 else "")
     if isinstance(made, Report):
         shown = _(", ").join(
-            f"{metric_name(name)} {figure(made.metrics[name])}" for name in ("accuracy", "macro_f1")
+            f"{metric_name(name)} {figure(value)}" for name, value in list(made.metrics.items())[:2]
         )
         return _("{figures} on {count:,} test records").format(figures=shown, count=made.num_test)
     if isinstance(made, Verdict):

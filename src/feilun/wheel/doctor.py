@@ -14,6 +14,7 @@ from typing import NamedTuple
 from feilun.core.errors import FeilunError
 from feilun.core.i18n import _
 from feilun.models import load
+from feilun.tasks import task_named
 from feilun.version import __version__
 from feilun.wheel.project import Project
 
@@ -126,5 +127,6 @@ def _live_model(project: Project) -> str:
     release = project.release
     if release is None:
         return _("none yet")
-    load(project.blobs_of(release.model)).scores(["doctor"])
+    task = task_named(release.model.task)
+    task.answers(load(project.blobs_of(release.model)), [task.example])
     return f"{release.model.architecture} {release.model.short}"

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from feilun.core.i18n import _
+from feilun.wheel.describe import turn_columns
 
 
-def turns_html(rows: Iterable[Sequence[str]], title: str = "", note: str = "") -> str:
+def turns_html(rows: Iterable[Sequence[str]], metric: str, title: str = "", note: str = "") -> str:
     """A table with a line for each turn (`Turn.row`), below a title and a note if any."""
-    names = (_("turn"), _("architecture"), _("accuracy"), _("verdict"), _("reason"), _("seconds"))
-    head = _cells("th", names)
+    head = _cells("th", turn_columns(metric))
     body = "".join(f"<tr>{_cells('td', row)}</tr>" for row in rows)
     above = f"<h3>{escape(title)}</h3>" if title else ""
     above += f"<p>{escape(note)}</p>" if note else ""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
@@ -18,10 +20,12 @@ from feilun.core.refs import Ref
 from feilun.models import Predictor, load
 from feilun.stages.monitor import Signal, Window
 from feilun.stages.prepare.mask import Mask
+from feilun.stages.train.tune import Tune
 from feilun.store.clock import new_id
 from feilun.store.control import AliasRow, StoredArtifact
 from feilun.store.events import FEEDBACK_KINDS, FeedbackRow, PredictionRow, storable
-from feilun.tasks import Classify
+from feilun.tasks import Answer, jsonable, task_named
+from feilun.tasks.task import Input
 from feilun.team import user_name
 from feilun.wheel.notebook import turns_html
 from feilun.wheel.runner import LocalRun, Observer
@@ -30,7 +34,9 @@ from feilun.wheel.workspace import Workspace
 
 if TYPE_CHECKING:
     from feilun.wheel.diff import Diff
+    from feilun.wheel.export import Form
     from feilun.wheel.profile import Profile
+    from feilun.wheel.tuning import Tuned
 
 LOCAL_KEY = "local"
 
@@ -80,13 +86,35 @@ class Release(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """A prediction with the id that feedback refers to (empty when it was not logged)."""
+    """An answer of the live model with the id that feedback refers to (empty when it was not
+    logged); what the answer holds beside the following is up to the task."""
 
     id: str
-    label: str | None
-    score: float
-    scores: dict[str, float]
-    reason: str | None
+    answer: Answer
+
+    @property
+    def label(self) -> str | None:
+        """The answer as a text; None where there was nothing to judge by."""
+        return self.answer.written
+
+    @property
+    def score(self) -> float:
+        """How sure the model is, in [0, 1]."""
+        return self.answer.score
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The probability of each label, where the task has them."""
+        return dict(getattr(self.answer, "scores", {}))
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no answer: `empty` or `unknown`."""
+        return self.answer.reason
+
+    def shown(self) -> dict[str, Any]:
+        """Everything, as JSON values."""
+        return {"id": self.id, **jsonable(self.answer)}
 
 
 class Project(Workspace):
@@ -159,6 +187,43 @@ class Project(Workspace):
 
         return diff(self, first, second, show)
 
+    def export(self, folder: Path | str, to: Form = "hf", ref: str = f"model/{LIVE}") -> Path:
+        """Writes a model into a folder for other tools: `hf`, `onnx` or `mlflow`."""
+        from feilun.wheel.export import export
+
+        return export(self, ref, to, Path(folder))
+
+    def tune(
+        self,
+        *,
+        family: str | None = None,
+        trials: int | None = None,
+        seconds: float | None = None,
+        workers: int | None = None,
+        observer: Observer | None = None,
+    ) -> Tuned:
+        """Searches for better settings of a family, as `[train.tune]` says (or `trials`,
+        `seconds`, `workers`); `write_model` puts the best into `feilun.toml`."""
+        from feilun.wheel.tuning import tune
+
+        wanted = {"trials": trials, "seconds": seconds, "workers": workers}
+        given = self.settings.train.tune.model_dump()
+        given |= {name: value for name, value in wanted.items() if value is not None}
+        return tune(self, Tune.model_validate(given), family, observer)
+
+    def pretrain(
+        self,
+        folder: Path | str,
+        *,
+        budget_seconds: float | None = None,
+        observer: Observer | None = None,
+    ) -> Path:
+        """Pretrains an encoder on the unlabelled and the training texts of the latest dataset,
+        into a folder that `hub` and `frozen` take as `name`."""
+        from feilun.wheel.pretraining import pretrain
+
+        return pretrain(self, Path(folder), budget_seconds, observer)
+
     # What is live
 
     @property
@@ -206,18 +271,20 @@ class Project(Workspace):
             cached[model.digest] = load(self.blobs_of(model))
         return cached[model.digest]
 
-    def predict(self, texts: Sequence[str], *, log: bool = True) -> list[Answered]:
-        """The live model's answers; with `log` each has an id, durable before this returns."""
+    def predict(self, inputs: Sequence[Input], *, log: bool = True) -> list[Answered]:
+        """The live model's answers to texts (pairs of them for `match`); with `log` each has an
+        id, durable before this returns."""
         release = self.release
         if release is None:
             raise NothingLive()
         started = time.perf_counter()
         predictor = self.predictor(release.model)
-        texts = list(texts)
-        answers = Classify().predictions(texts, predictor.labels, predictor.scores(texts))
-        ids = [""] * len(texts)
+        task = task_named(release.model.task)
+        inputs = list(inputs)
+        answers = task.answers(predictor, inputs)
+        ids = [""] * len(inputs)
         if log:
-            ids = [new_id("p") for _text in texts]
+            ids = [new_id("p") for _input in inputs]
             latency = (time.perf_counter() - started) * 1000
             request = new_id("r")
             self.events.record(
@@ -227,17 +294,17 @@ class Project(Workspace):
                         request,
                         time.time(),
                         release.model.digest,
-                        storable(text),
-                        answer.label,
+                        storable(task.written_input(given)),
+                        answer.written,
                         answer.score,
                         answer.reason,
                         latency,
                         LOCAL_KEY,
                     )
-                    for identity, text, answer in zip(ids, texts, answers, strict=True)
+                    for identity, given, answer in zip(ids, inputs, answers, strict=True)
                 ]
             )
-        return [Answered(i, *answer) for i, answer in zip(ids, answers, strict=True)]
+        return [Answered(i, answer) for i, answer in zip(ids, answers, strict=True)]
 
     def feedback(
         self,
@@ -263,12 +330,16 @@ class Project(Workspace):
         release = self.release
         shares: dict[str, float] = {}
         if release is not None:
-            counts = self.dataset_of(release.model).balance["train"]
+            counts = self.dataset_of(release.model).balance.get("train", {})
             shares = {label: count / sum(counts.values()) for label, count in counts.items()}
-        window = Window(since, until, self.events.usage(since), shares)
+        usage = self.events.usage(since)
+        labels: Counter[str] = Counter()
+        for written, count in usage.labels.items():
+            labels.update(dict.fromkeys(self.settings.project.task.counted(written), count))
+        window = Window(since, until, usage._replace(labels=dict(labels)), shares)
         return stage.run(window, self.scratch("monitor"))
 
-    def scratch(self, stage: str) -> LocalRun:
+    def scratch(self, stage: str, observer: Observer | None = None) -> LocalRun:
         """A handle for running a stage outside a turn."""
         return LocalRun(
             stage,
@@ -276,6 +347,7 @@ class Project(Workspace):
             root=self.root,
             folder=self.folder / "work" / f"{stage}-now",
             blobs=self.blobs,
+            observer=observer,
         )
 
     def _repr_html_(self) -> str:
@@ -288,7 +360,7 @@ class Project(Workspace):
                 since=release.since[:19],
             )
         rows = (turn.row() for turn in self.turns(10))
-        return turns_html(rows, self.settings.project.name, live)
+        return turns_html(rows, self.settings.metric, self.settings.project.name, live)
 
 
 def reason_text(row: AliasRow) -> str:

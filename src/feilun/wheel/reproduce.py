@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -16,9 +17,10 @@ from feilun.stages.collect import Collect, CollectGiven
 from feilun.stages.evaluate import Evaluate, EvaluateGiven
 from feilun.stages.feedback import Feedback, FeedbackGiven
 from feilun.stages.prepare import Prepare, PrepareGiven
-from feilun.stages.train import Train
+from feilun.stages.train import Train, TrainGiven
 from feilun.store import Blobs
 from feilun.store.control import StoredArtifact
+from feilun.tasks import task_named
 from feilun.version import code_version
 from feilun.wheel.project import Project
 from feilun.wheel.runner import LocalRun, Observer
@@ -91,7 +93,8 @@ def _given(project: Project, stored: StoredArtifact) -> Any:
 
     if stored.stage == Feedback.use:
         rows = project.events.feedback_through(int(inputs["feedback_through"]))
-        return FeedbackGiven(rows, tuple(inputs["labels"].split("\x00")))
+        task = task_named(json.loads(inputs["task"]) if "task" in inputs else "")
+        return FeedbackGiven(rows, tuple(inputs["labels"].split("\x00")), task)
     if stored.stage == Collect.use:
         turns = [role for role in inputs.values() if role.startswith("turn ")]
         return CollectGiven(
@@ -105,8 +108,9 @@ def _given(project: Project, stored: StoredArtifact) -> Any:
             get("records", "records"),
             tuple(inputs.get("frozen_test", "").split()),
             get("model", "live"),
+            task_named(cast(Dataset, stored.artifact).task),
         )
     if stored.stage == Train.use:
-        return cast(Dataset, get("dataset", "dataset"))
+        return TrainGiven(get("dataset", "dataset"), get("model", "teacher"))
     live = cast(Model | None, get("model", "live"))
     return EvaluateGiven(get("model", "model"), get("dataset", "dataset"), live)

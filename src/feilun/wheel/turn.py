@@ -13,7 +13,9 @@ from feilun.stages.evaluate import EvaluateGiven
 from feilun.stages.feedback import FeedbackGiven
 from feilun.stages.prepare import PrepareGiven
 from feilun.stages.release import GateGiven
-from feilun.store.control import DONE, FAILED, OPEN, StepRow
+from feilun.stages.train import TrainGiven
+from feilun.stages.train.teachers.local import NoTeacher
+from feilun.store.control import DONE, FAILED, OPEN, ArtifactNotFound, StepRow
 from feilun.store.disk import lock
 from feilun.team import user_name
 from feilun.version import code_version
@@ -28,7 +30,7 @@ MAKING = STAGES[: STAGES.index("release") + 1]
 
 
 class Turn(NamedTuple):
-    """One revolution as it ended: its steps, report and verdict."""
+    """One revolution as it ended: its steps, report and verdict; `metric` is what must gain."""
 
     number: int
     status: str
@@ -40,6 +42,7 @@ class Turn(NamedTuple):
     report: Report | None
     verdict: Verdict | None
     error: str | None
+    metric: str = "accuracy"
 
     @property
     def seconds(self) -> float:
@@ -72,19 +75,20 @@ class Turn(NamedTuple):
         }
 
     def row(self) -> tuple[str, ...]:
-        """The turn in one line: number, architecture, accuracy, released, reason, seconds."""
+        """The turn in one line: number, architecture, figure, released, reason, seconds."""
         verdict = self.verdict
+        found = self.report.metrics.get(self.metric) if self.report else None
         return (
             str(self.number),
             self.model.architecture if self.model else "",
-            figure(self.report.metrics["accuracy"]) if self.report else "",
+            figure(found) if found else "",
             status_name(self.status) if verdict is None else verdict_word(verdict),
             reasons_text(verdict) if verdict else self.error or "",
             f"{self.seconds:.1f}",
         )
 
     def _repr_html_(self) -> str:
-        return turns_html([self.row()])
+        return turns_html([self.row()], self.metric)
 
 
 def revolve(workspace: Workspace, until: str, observer: Observer | None = None) -> Turn:
@@ -122,6 +126,7 @@ class _Revolution:
             workspace.folder / "work",
             workspace.settings.project.seed,
             observer,
+            workspace.settings.economics.co2_grams_per_kwh,
         )
         before = workspace.control.alias_before(LIVE, number)
         self.live = workspace.model(Ref("model", before.digest)) if before else None
@@ -129,11 +134,13 @@ class _Revolution:
     def go(self, until: str) -> Verdict | None:
         """The gate's verdict, or None when the turn was asked to stop before it."""
         settings, make = self.workspace.settings, self.runner.make
+        # Before anything is collected: without its teacher the turn could not go on.
+        teacher = None if until in {"collect", "prepare"} else self._teacher()
         # What users said since the last turn comes first: it is what makes this a wheel.
         rows = self.workspace.events.feedback_through(self.events_through)
         feedback = None
         if rows and self.live is not None:
-            given = FeedbackGiven(rows, self.live.labels)
+            given = FeedbackGiven(rows, self.live.labels, settings.project.task)
             feedback = make(settings.feedback, given, self.number)
         records = make(
             settings.collect,
@@ -143,11 +150,13 @@ class _Revolution:
         if until == "collect":
             return None
         dataset = make(
-            settings.prepare, PrepareGiven(records, self._frozen(), self.live), self.number
+            settings.prepare,
+            PrepareGiven(records, self._frozen(), self.live, settings.project.task),
+            self.number,
         )
         if until == "prepare":
             return None
-        model = make(settings.train, dataset, self.number)
+        model = make(settings.train, TrainGiven(dataset, teacher), self.number)
         if until == "train":
             return None
         evaluated = EvaluateGiven(model, dataset, self.live)
@@ -165,6 +174,23 @@ class _Revolution:
                 turn=self.number,
             )
         return verdict
+
+    def _teacher(self) -> Model | None:
+        """The model of this project that teaches, as it was when the turn began; None where none
+        does. Raises `NoTeacher`."""
+        distil = self.workspace.settings.train.distil
+        named = distil.teacher.reference() if distil else None
+        if named is None:
+            return None
+        ref = Ref.parse(named)
+        if ref.name == LIVE:
+            if self.live is None:
+                raise NoTeacher(named)
+            return self.live
+        try:
+            return self.workspace.model(ref)
+        except ArtifactNotFound:
+            raise NoTeacher(named) from None
 
     def _frozen(self) -> tuple[str, ...]:
         """The test that the live model faced: until something is live, nothing is frozen."""
@@ -202,4 +228,5 @@ def read_turn(workspace: Workspace, number: int) -> Turn:
         artifact("evaluate", "report"),
         Verdict.model_validate(row.verdict) if row.verdict else None,
         row.error,
+        workspace.settings.metric,
     )

@@ -15,7 +15,7 @@ from feilun.stages.release import Gate, GateGiven
 from feilun.stages.release.better import Better
 from feilun.stages.release.floor import Floor
 from feilun.stages.release.rule import Case
-from tests.unit.stages.scratch import scratch
+from tests.unit.stages.scratch import raw, scratch
 
 
 def report(low: float = 0.8, live: str | None = "sha256:live", **files: str) -> Report:
@@ -88,8 +88,9 @@ def judge(
         rows["live"] = answers(live)
     digest = run.keep(parquet(pl.DataFrame(rows)))
     made = report(live="sha256:live" if live is not None else None, **{"outcomes.parquet": digest})
+    train = raw([("1", "a"), ("2", "a"), ("3", "b")])
     dataset = Dataset(
-        files={},
+        files={"train.parquet": run.keep(parquet(train))},
         labels=("a", "b"),
         splits={},
         num_raw=0,

@@ -20,6 +20,7 @@ class Calibration(Check):
     of Modern Neural Networks, 2017); 0 is perfect. Interval: bootstrap over the records."""
 
     use: ClassVar[str] = "calibration"
+    tasks: ClassVar[tuple[str, ...]] = ("classify", "tag", "match")
 
     bins: int = Field(10, ge=2, le=100, description="of equal width over the scores")
 

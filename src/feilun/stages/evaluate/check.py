@@ -15,6 +15,8 @@ class Check(Part):
     """One more thing to measure on the test; an `[[evaluate.checks]]` table."""
 
     kind: ClassVar[str] = "check"
+    tasks: ClassVar[tuple[str, ...]] = ("classify", "tag", "match", "regress")
+    """Where it means something; elsewhere it is not asked."""
 
     @abstractmethod
     def measure(self, outcomes: pl.DataFrame, confidence: float, seed: int) -> dict[str, Interval]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -15,8 +16,7 @@ from feilun.core.stage import Stage
 from feilun.models import load
 from feilun.stages.evaluate.calibration import Calibration
 from feilun.stages.evaluate.check import Check
-from feilun.tasks import Classify, Prediction
-from feilun.tasks.metrics import evaluate
+from feilun.tasks import task_named
 
 
 class EvaluateGiven(NamedTuple):
@@ -28,8 +28,8 @@ class EvaluateGiven(NamedTuple):
 
 
 class Evaluate(Stage[EvaluateGiven, Report]):
-    """Accuracy, macro-F1, per-label precision, recall and F1, and what the checks measure; each
-    with a bootstrap interval."""
+    """The metrics of the task, precision, recall and F1 per label, and what the checks measure;
+    each with a bootstrap interval."""
 
     use: ClassVar[str] = "evaluate"
 
@@ -46,30 +46,26 @@ class Evaluate(Stage[EvaluateGiven, Report]):
     def run(self, given: EvaluateGiven, run: Run) -> Report:
         """The figures, and `outcomes.parquet` with every answer on the test."""
         test = read_shards(run.file(digest) for digest in given.dataset.shards("test"))
-        truth = test["label"].to_list()
-        labels = sorted({*given.dataset.labels, *given.model.labels, *truth})
-        answers = self._answers(given.model, test["text"].to_list(), run)
-        outcomes = test.select("id", "text", truth="label").with_columns(
-            predicted=pl.Series([a.label for a in answers], dtype=pl.String),
+        task = task_named(given.dataset.task)
+        truth = task.truth(test)
+        labels = sorted({*given.dataset.labels, *given.model.labels, *task.labels(test)})
+        inputs = task.inputs(test)
+        answers = task.answers(load(run.unpack(given.model)), inputs)
+        outcomes = test.select("id", "text").with_columns(
+            truth=pl.Series(truth, dtype=pl.String),
+            predicted=pl.Series([a.written for a in answers], dtype=pl.String),
             score=pl.Series([a.score for a in answers], dtype=pl.Float64),
         )
-        found = evaluate(
-            truth,
-            outcomes["predicted"].to_list(),
-            labels,
-            seed=run.seed,
-            confidence=self.confidence,
-        )
+        measured = partial(task.evaluate, seed=run.seed, confidence=self.confidence)
+        found = measured(truth, outcomes["predicted"].to_list(), labels)
         metrics = dict(found.metrics)
-        for check in self.checks:
+        for check in (one for one in self.checks if task.use in one.tasks):
             metrics |= check.measure(outcomes, self.confidence, run.seed)
         live_metrics = {}
         if given.live is not None:
-            before = [a.label for a in self._answers(given.live, test["text"].to_list(), run)]
+            before = [a.written for a in task.answers(load(run.unpack(given.live)), inputs)]
             outcomes = outcomes.with_columns(live=pl.Series(before, dtype=pl.String))
-            live_metrics = evaluate(
-                truth, before, labels, seed=run.seed, confidence=self.confidence
-            ).metrics
+            live_metrics = measured(truth, before, labels).metrics
         return Report(
             files={"outcomes.parquet": run.keep(parquet(outcomes.drop("text")))},
             parents=(given.model.digest, given.dataset.digest),
@@ -84,7 +80,3 @@ class Evaluate(Stage[EvaluateGiven, Report]):
             live=given.live.digest if given.live else None,
             live_metrics=live_metrics,
         )
-
-    def _answers(self, model: Model, texts: list[str], run: Run) -> list[Prediction]:
-        predictor = load(run.unpack(model))
-        return Classify().predictions(texts, predictor.labels, predictor.scores(texts))

@@ -17,7 +17,7 @@ class Better(Rule):
 
     use: ClassVar[str] = "better"
 
-    minimum_gain: float = Field(0.0, ge=0, lt=1, description="in units of the metric")
+    minimum_gain: float = Field(0.0, ge=0, description="in units of the metric")
 
     def judge(self, case: Case) -> Ruling:
         gain = case.gain

@@ -12,7 +12,7 @@ from feilun.core.part import Part
 
 class Case(NamedTuple):
     """What a rule judges: the candidate's report, and its measured lead over what is live (over
-    always answering the commonest label, while nothing is)."""
+    the best answer that looks at no input, while nothing is)."""
 
     report: Report
     gain: Gain

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import polars as pl
 from pydantic import Field, SerializeAsAny
@@ -11,11 +11,12 @@ from pydantic import Field, SerializeAsAny
 from feilun.core.artifacts import Dataset, Report, Verdict
 from feilun.core.i18n import N_
 from feilun.core.message import Message
+from feilun.core.records import read_shards
 from feilun.core.run import Run
 from feilun.core.stage import Stage
 from feilun.stages.release.better import Better
 from feilun.stages.release.rule import Case, Rule
-from feilun.tasks.metrics import gain
+from feilun.tasks import task_named
 
 LIVE, MAJORITY = N_("live"), N_("majority")
 
@@ -32,7 +33,7 @@ class Gate(Stage[GateGiven, Verdict]):
 
     use: ClassVar[str] = "release"
 
-    metric: Literal["accuracy", "macro_f1"] = Field("accuracy", description="what must gain")
+    metric: str | None = Field(None, description="what must gain; left out: the task's first")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="of the gain's interval")
     rules: tuple[SerializeAsAny[Rule], ...] = Field((Better(),), description="all must pass")
 
@@ -46,15 +47,17 @@ class Gate(Stage[GateGiven, Verdict]):
             reason = Message(template=N_("the candidate is the model that is live already"))
             return Verdict(released=False, reasons=(reason,))
         outcomes = pl.read_parquet(run.file(given.report.files["outcomes.parquet"]))
-        commonest = max(
-            given.dataset.balance["train"].items(), key=lambda item: (item[1], item[0])
-        )[0]
-        other = outcomes["live"].to_list() if given.report.live else [commonest] * outcomes.height
-        lead = gain(
+        task = task_named(given.dataset.task)
+        if given.report.live:
+            other = outcomes["live"].to_list()
+        else:
+            train = read_shards(run.file(digest) for digest in given.dataset.shards("train"))
+            other = [task.trivial(task.truth(train))] * outcomes.height
+        lead = task.gain(
             outcomes["truth"].to_list(),
             outcomes["predicted"].to_list(),
             other,
-            metric=self.metric,
+            metric=self.metric or task.metrics[0],
             against=LIVE if given.report.live else MAJORITY,
             seed=run.seed,
             confidence=self.confidence,

@@ -10,15 +10,17 @@ import queue
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from feilun.core.batches import batches
-from feilun.core.errors import Busy
+from feilun.core.errors import Busy, Conflict
 from feilun.core.i18n import _
 from feilun.models import Predictor
-from feilun.tasks import Prediction, Task
+from feilun.tasks import Answer, Task
+from feilun.tasks.task import Input
+
+if TYPE_CHECKING:
+    import numpy as np
 
 BATCH_TEXTS = 256
 
@@ -42,16 +44,26 @@ class Stopped(Busy):
         super().__init__(_("No model is being served."), remedy="feilun turn")
 
 
-class Answer(NamedTuple):
-    """The predictions for one request and the digest of the model that made them."""
+class NoVectors(Conflict):
+    """The model that is served places no texts in a space."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            _("The model that is served gives no embeddings; models for the task 'match' do."),
+            remedy=_('Set task = "match" in [project], or use another project.'),
+        )
+
+
+class Answered(NamedTuple):
+    """The answers to one request and the digest of the model that gave them."""
 
     model: str
-    predictions: list[Prediction]
+    answers: list[Answer]
 
 
 class _Work(NamedTuple):
-    texts: Sequence[str]
-    done: Future[Answer]
+    inputs: Sequence[Input]
+    done: Future[Answered]
 
 
 class Engine:
@@ -79,12 +91,12 @@ class Engine:
 
     def swap(self, digest: str, predictor: Predictor) -> None:
         """From the next batch on, `predictor` answers; it is warmed up first."""
-        predictor.scores(["warm-up"])
+        self._task.answers(predictor, [self._task.example])
         self._loaded = (digest, predictor)
 
-    def submit(self, texts: Sequence[str]) -> Future[Answer]:
-        """A future of the answer; raises `Overloaded` or `Stopped` at once."""
-        work = _Work(texts, Future())
+    def submit(self, inputs: Sequence[Input]) -> Future[Answered]:
+        """A future of the answers; raises `Overloaded` or `Stopped` at once."""
+        work = _Work(inputs, Future())
         # Under the lock, so that nothing gets in behind the mark that ends the queue.
         with self._door:
             if self._closed or self._loaded is None:
@@ -95,6 +107,18 @@ class Engine:
                 raise Overloaded(self._limit) from None
         return work.done
 
+    def embeddings(self, texts: Sequence[str]) -> tuple[str, np.ndarray]:
+        """The digest of the model that answers now, and its vectors of `texts`, float32
+        `[len(texts), width]` (a row of NaN: nothing in it that the model knows); raises
+        `Stopped`, `NoVectors`. Computed in the caller's thread."""
+        loaded = self._loaded
+        if self._closed or loaded is None:
+            raise Stopped()
+        embed = getattr(loaded[1], "embeddings", None)
+        if embed is None:
+            raise NoVectors()
+        return loaded[0], embed(texts)
+
     def close(self) -> None:
         """Answers what waits, then stops."""
         with self._door:
@@ -104,7 +128,7 @@ class Engine:
         self._thread.join()
 
     def _work(self) -> None:
-        for batch in batches(self._queue, BATCH_TEXTS, lambda work: len(work.texts)):
+        for batch in batches(self._queue, BATCH_TEXTS, lambda work: len(work.inputs)):
             self._answer(batch)
 
     def _answer(self, batch: list[_Work]) -> None:
@@ -114,17 +138,15 @@ class Engine:
         batch = [work for work in batch if work.done.set_running_or_notify_cancel()]
         if not batch:
             return
-        texts = [text for work in batch for text in work.texts]
+        inputs = [given for work in batch for given in work.inputs]
         try:
-            scores = predictor.scores(texts)
-            ends = np.cumsum([len(work.texts) for work in batch])[:-1]
-            answers = [
-                Answer(digest, self._task.predictions(work.texts, predictor.labels, rows))
-                for work, rows in zip(batch, np.split(scores, ends), strict=True)
-            ]
+            answers = self._task.answers(predictor, inputs)
         except Exception as error:
             for work in batch:
                 work.done.set_exception(error)
             return
-        for work, answer in zip(batch, answers, strict=True):
-            work.done.set_result(answer)
+        begin = 0
+        for work in batch:
+            end = begin + len(work.inputs)
+            work.done.set_result(Answered(digest, answers[begin:end]))
+            begin = end

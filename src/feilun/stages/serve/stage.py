@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -11,18 +12,19 @@ from feilun.core.artifacts import Model
 from feilun.core.run import Run
 from feilun.core.stage import Stage
 from feilun.models import load
-from feilun.tasks import Classify, Prediction
+from feilun.tasks import Answer, task_named
+from feilun.tasks.task import Input
 
 
 class ServeGiven(NamedTuple):
     """The model that answers, and the inputs."""
 
     model: Model
-    texts: list[str]
+    inputs: Sequence[Input]
 
 
-class Serve(Stage[ServeGiven, list[Prediction]]):
-    """Predictions for texts. The other settings are the service's: where it listens, and what
+class Serve(Stage[ServeGiven, list[Answer]]):
+    """Answers to inputs. The other settings are the service's: where it listens, and what
     one request may hold."""
 
     use: ClassVar[str] = "serve"
@@ -39,8 +41,6 @@ class Serve(Stage[ServeGiven, list[Prediction]]):
         """The model."""
         return {"model": given.model.digest}
 
-    def run(self, given: ServeGiven, run: Run) -> list[Prediction]:
-        """One prediction per text, in their order."""
-        predictor = load(run.unpack(given.model))
-        scores = predictor.scores(given.texts)
-        return Classify().predictions(given.texts, predictor.labels, scores)
+    def run(self, given: ServeGiven, run: Run) -> list[Answer]:
+        """One answer per input, in their order."""
+        return task_named(given.model.task).answers(load(run.unpack(given.model)), given.inputs)
