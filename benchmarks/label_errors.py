@@ -129,13 +129,16 @@ def tfidf_chances(texts: list[str], given: Any) -> Any:
 
 def accuracies(frame: Any, gone: Any, test: Any) -> tuple[list[str], list[str]]:
     """The answers to `test` of `ngram` trained on `frame`, and on it without `gone`."""
+    from feilun.models.family import Lesson
     from feilun.models.ngram import Ngram
 
     names, texts, answers = ["negative", "positive"], test["text"].to_list(), []
     for taught in (frame, frame.filter(~gone)):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            Ngram().fit(taught, taught.head(0), names, folder, harness.quiet_run(folder))
+            Ngram().fit(
+                Lesson(taught, taught.head(0), tuple(names)), folder, harness.quiet_run(folder)
+            )
             scores = Ngram.load(folder).scores(texts)
         answers.append([names[at] for at in scores.argmax(axis=1)])
     return answers[0], answers[1]

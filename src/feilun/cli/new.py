@@ -40,6 +40,14 @@ def new(
     label: Annotated[
         str | None, typer.Option(help=_("The column of the label."), metavar="COLUMN")
     ] = None,
+    first: Annotated[
+        str | None,
+        typer.Option(help=_("Of pairs: the column of the first text."), metavar="COLUMN"),
+    ] = None,
+    second: Annotated[
+        str | None,
+        typer.Option(help=_("Of pairs: the column of the second text."), metavar="COLUMN"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Writes `NAME/feilun.toml` and says what comes next."""
@@ -48,7 +56,8 @@ def new(
 
     if task not in names("task"):
         raise UnknownTask(task, names("task"))
-    project = make(name, task=task, data=data, text=text, label=label, parent=HERE)
+    named = {"text": text, "label": label, "first": first, "second": second}
+    project = make(name, task=task, data=data, parent=HERE, **named)
     source = project.settings.collect.sources[0].model_dump()
     if as_json:
         from feilun.cli.output import print_json

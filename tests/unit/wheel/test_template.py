@@ -15,15 +15,9 @@ from feilun.wheel.template import new
 def make(
     folder: Path, name: str = "reviews", data: str = "data.csv", **more: str | None
 ) -> Project:
-    options: dict[str, str | None] = {"text": None, "label": None} | more
-    return new(
-        name,
-        task="classify",
-        data=folder / data,
-        text=options["text"],
-        label=options["label"],
-        parent=folder,
-    )
+    options: dict[str, str | None] = {"text": None, "label": None, "task": "classify"} | more
+    task = options.pop("task") or ""
+    return new(name, task=task, data=folder / data, parent=folder, **options)
 
 
 @pytest.fixture
@@ -104,3 +98,66 @@ def test_what_is_no_labelled_table_names_no_columns(folder: Path) -> None:
     (folder / "chat.jsonl").write_text(f'{{"messages": {turns}}}\n', encoding="utf-8")
     source = make(folder, data="chat.jsonl").settings.collect.sources[0].model_dump()
     assert source["columns"] == {}
+
+
+ENTITY = '{"text": "我在北京", "spans": [[2, 4, "地"]]}\n{"text": "他", "spans": []}\n'
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "content", "columns"),
+    [
+        ("tag", "a.jsonl", ENTITY, {}),
+        ("tag", "a.bio", "我 O\n在 O\n北 B-地\n京 I-地\n", {}),
+        ("tag", "a.csv", "句子,类别\n我在北京,a\n他在上海,b\n", {"text": "句子"}),
+        (
+            "match",
+            "a.csv",
+            "问题1,问题2,相似度\n怎么退货,如何退款,1\n",
+            {"first": "问题1", "second": "问题2", "label": "相似度"},
+        ),
+        (
+            "regress",
+            "a.csv",
+            "id,内容,评分,类别\n1,房间很干净,4.5,好\n2,太吵了,2,差\n",
+            {"text": "内容", "label": "评分"},
+        ),
+        (
+            "regress",
+            "a.csv",
+            "id,内容,度,类别\n1,房间很干净,4.5,好\n2,太吵了,2,差\n",
+            {"text": "内容", "label": "度"},
+        ),
+        ("regress", "a.csv", "id,内容,类别\n1,房间很干净,好\n2,太吵了,差\n", {"text": "内容"}),
+    ],
+)
+def test_each_task_has_its_own_template(
+    task: str, name: str, content: str, columns: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    project = make(tmp_path, "p", name, task=task)
+    assert project.settings.project.task.use == task
+    assert project.settings.metric == project.settings.project.task.metrics[0]
+    assert project.settings.collect.sources[0].model_dump()["columns"] == columns
+
+
+def test_columns_of_a_pair_can_be_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("问,候选,标\n怎么退,如何退,1\n", encoding="utf-8")
+    with pytest.raises(FeilunError, match="问, 候选, 标") as caught:
+        make(tmp_path, "p", "a.csv", task="match")
+    assert caught.value.code == "no_pair"
+    assert caught.value.remedy
+    assert not (tmp_path / "p").exists()
+    named: dict[str, str | None] = {"first": "问", "second": "候选", "label": "标"}
+    source = make(tmp_path, "p", "a.csv", task="match", **named).settings.collect.sources[0]
+    assert source.model_dump()["columns"] == named
+
+
+def test_a_step_that_has_no_meaning_for_the_task_is_told_when_a_project_opens(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.jsonl").write_text(ENTITY, encoding="utf-8")
+    path = make(tmp_path, "p", "a.jsonl", task="tag").root / "feilun.toml"
+    path.write_text(path.read_text() + '\n[[prepare.steps]]\nuse = "label_errors"\n')
+    with pytest.raises(FeilunError) as caught:
+        assert Project.open(path.parent).settings
+    assert caught.value.code == "step_unfit"

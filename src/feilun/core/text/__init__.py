@@ -1,5 +1,5 @@
-"""Columns of text for the compiled kernels: their bytes, their hashes."""
+"""Columns of text for the compiled kernels: their bytes, their hashes, and back."""
 
-from feilun.core.text.columns import Texts, hashed, hashes, utf8
+from feilun.core.text.columns import Texts, hashed, hashes, strings, utf8
 
-__all__ = ["Texts", "hashed", "hashes", "utf8"]
+__all__ = ["Texts", "hashed", "hashes", "strings", "utf8"]

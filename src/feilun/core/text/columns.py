@@ -55,6 +55,46 @@ def _joined(texts: pl.Series) -> np.ndarray:
     return texts.cast(pl.Binary).cast(pl.List(pl.UInt8)).explode().to_numpy()
 
 
+class _Exported:
+    """Texts as an object of the Arrow PyCapsule interface; to be taken once."""
+
+    def __init__(self, texts: Texts) -> None:
+        # Room for the two structures of strings.c; what is taken is moved out of it.
+        self._schema, self._array = (ctypes.c_int64 * 9)(), (ctypes.c_int64 * 10)()
+        starts = np.ascontiguousarray(texts.starts)
+        answer = _strings().fl_strings(
+            texts.content.ctypes.data, starts.ctypes.data, texts.num,
+            ctypes.addressof(self._schema), ctypes.addressof(self._array),
+        )  # fmt: skip
+        if answer < 0:
+            raise MemoryError
+
+    def __arrow_c_array__(self, _requested: object = None) -> tuple[object, object]:
+        return (
+            _capsule(ctypes.addressof(self._schema), b"arrow_schema", None),
+            _capsule(ctypes.addressof(self._array), b"arrow_array", None),
+        )
+
+
+_capsule = ctypes.PYFUNCTYPE(ctypes.py_object, _POINTER, ctypes.c_char_p, _POINTER)(
+    ("PyCapsule_New", ctypes.pythonapi)
+)
+
+
+@cache
+def _strings() -> ctypes.CDLL:
+    arguments = {"fl_strings": [_POINTER, _POINTER, _INT, _POINTER, _POINTER]}
+    return load_library(library_path(__file__, "strings"), arguments, {"fl_strings"})
+
+
+def strings(texts: Texts) -> pl.Series:
+    """The texts as a column, valid UTF-8 that begins at 0: `utf8` the other way."""
+    if texts.starts[0] != 0 or texts.starts[-1] > len(texts.content):
+        raise ValueError("starts must begin at 0 and end within the content")
+    # polars moves the array out of the object while this call lasts.
+    return pl.Series(_Exported(texts), dtype=pl.String)
+
+
 def hashes(texts: Texts) -> np.ndarray:
     """A hash of each text (uint64), as `hashed` says."""
     found = np.empty(texts.num, dtype=np.uint64)

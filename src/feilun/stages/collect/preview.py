@@ -34,7 +34,7 @@ _NUMBER = r"^[-+]?(?:\d+(?:,\d{3})*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?%?$"
 _TRUTH = ("true", "false", "yes", "no", "t", "f", "是", "否", "真", "假", "对", "错")
 _ALIKE = 0.95
 """The share of a column's cells that must be of a kind for the column to be."""
-_LEFT_OUT = ("labelled", "interactions", "label_studio")
+_LEFT_OUT = ("labelled", "interactions", "label_studio", "pairs")
 """Layouts in which a column without a role is left out, or read for what is in it."""
 _NONE = pl.DataFrame(schema=SCHEMA)
 

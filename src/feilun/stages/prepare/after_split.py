@@ -19,10 +19,11 @@ from feilun.core.artifacts import SPLITS
 from feilun.core.run import Run
 from feilun.core.similarity.shards import cluster_shards, remove_shards, sign_shard
 from feilun.core.text import hashes
-from feilun.stages.prepare.given import frozen_known, frozen_rows
+from feilun.stages.prepare.given import frozen_rows
 from feilun.stages.prepare.shard import Place, gather, write_arrow
 from feilun.stages.prepare.step import CorpusStep, Step
 from feilun.stages.prepare.twins import twin_texts
+from feilun.tasks import Task
 
 
 class Added(NamedTuple):
@@ -52,18 +53,18 @@ class Sources(NamedTuple):
         return gather(side, bucket, self.num_shards, self.place)
 
 
-def grown(steps: Sequence[Step], frame: pl.DataFrame, run: Run) -> pl.DataFrame:
-    """The records that the steps add to `frame` (columns of `SCHEMA` and `key`)."""
+def grown(steps: Sequence[Step], frame: pl.DataFrame, run: Run, task: Task) -> pl.DataFrame:
+    """The labelled records that the steps add to `frame` (columns of `SCHEMA` and `key`)."""
     more = frame.drop("key")
     for step in steps:
         if not isinstance(step, CorpusStep):
             more = step.apply(more, run)
-    added = more.filter(~pl.col("id").is_in(frame["id"].implode()))
+    added = more.filter(~pl.col("id").is_in(frame["id"].implode()) & task.labelled())
     return added.with_columns(pl.Series("key", hashes(twin_texts(added)), dtype=pl.UInt64))
 
 
 def checked(
-    folder: Path, made: dict[int, Path], sources: Sources, threshold: float | None
+    folder: Path, made: dict[int, Path], sources: Sources, threshold: float | None, task: Task
 ) -> Added:
     """Of the records that were made (a file per bucket) those that may be trained on."""
     fresh, found = _unheard_of(made, sources)
@@ -76,8 +77,8 @@ def checked(
     for bucket, rows in fresh.items():
         paths[bucket] = folder / f"added-{bucket:05}.arrow"
         write_arrow(rows.sort("key", "id"), paths[bucket])
-        labels.update(rows["label"].drop_nulls().to_list())
-    found["augment.added"] = labels.total()
+        labels.update(task.labels(rows))
+    found["augment.added"] = sum(rows.height for rows in fresh.values())
     return Added(paths, labels, found)
 
 
@@ -92,7 +93,7 @@ def _unheard_of(
     made: dict[int, Path], sources: Sources
 ) -> tuple[dict[int, pl.DataFrame], Counter[str]]:
     """The records whose text stands nowhere yet, in no split and not twice among them."""
-    heard = [frozen_known(sources.frozen)["key"]]
+    heard = [frozen_rows(path)["key"] for path in sources.frozen]
     for side in SPLITS:
         for bucket in sources.buckets(side):
             heard.append(sources.gather(side, bucket)["key"])

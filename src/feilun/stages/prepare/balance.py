@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import polars as pl
 from pydantic import Field
@@ -10,8 +10,10 @@ from pydantic import Field
 from feilun.core.records import FEEDBACK_SOURCE
 from feilun.core.run import Run
 from feilun.stages.prepare.corpus import Corpus
+from feilun.stages.prepare.fit import one_label
 from feilun.stages.prepare.lots import lots
-from feilun.stages.prepare.step import DROPS, CorpusStep
+from feilun.stages.prepare.step import DROPS, CorpusStep, StepUnfit
+from feilun.tasks import Task
 
 
 class Balance(CorpusStep):
@@ -26,7 +28,8 @@ class Balance(CorpusStep):
     Who goes is drawn by lot, from the record's text and the seed: the order of arrival does not
     matter, and a new record moves few others. Feedback stays: it is rare, and each says what
     the model did wrong; it takes its place of the label's all the same. Unlabelled records are
-    not counted and stay. What `augment` makes comes after, and is not counted.
+    not counted and stay. What `augment` makes comes after, and is not counted. It is for tasks with
+    one label per record: `classify` and `match`.
     """
 
     use: ClassVar[str] = "balance"
@@ -37,6 +40,12 @@ class Balance(CorpusStep):
         3.0, ge=1, le=1e6, description="times the records of the rarest label that a label keeps"
     )
     least: int = Field(200, ge=1, description="records that every label keeps in any case")
+
+    def fitted(self, task: Task) -> Self:
+        """Raises `StepUnfit` where a record has not one label."""
+        if not one_label(task):
+            raise StepUnfit(self.use, task.use)
+        return self
 
     def decide(self, corpus: Corpus, run: Run) -> pl.DataFrame:
         """Sorts only what belongs to labels over the limit."""

@@ -10,21 +10,24 @@ import polars as pl
 from feilun.core.records import id_numbers
 from feilun.core.similarity import near_duplicates
 from feilun.core.text import Texts, hashes
+from feilun.stages.prepare.fit import answers, one_label
 from feilun.stages.prepare.twins import twin_texts
+from feilun.tasks import Classify, Task
 
 if TYPE_CHECKING:
     from feilun.stages.prepare.step import CorpusStep
 
 KNOWN = ("at", "id", "key", "label", "source", "size")
 """What is always known of a record: its row number in the corpus (UInt32); its id as a number
-(UInt64; `id_texts` writes it); the hash of its twin key (UInt64); label; source (Categorical);
-and the number of its characters (UInt32)."""
+(UInt64; `id_texts` writes it); the hash of its twin key (UInt64); label (of a task that has other
+answers, what `feilun.stages.prepare.fit.answers` gives); source (Categorical); and the number of
+its characters (UInt32). Where answers do not exclude each other, also the `stratum`."""
 
 
 class Corpus:
     """The records that are still there when a `CorpusStep` decides.
 
-    `known` has a row per record: `KNOWN` and what the step's `know` gave.
+    `known` has a row per record: `KNOWN` and what the step's `know` gave; `task` is what is asked.
     """
 
     def __init__(
@@ -32,7 +35,9 @@ class Corpus:
         known: pl.DataFrame,
         frames: Callable[[], Iterator[pl.DataFrame]],
         similar: Callable[[float], pl.Series],
+        task: Task | None = None,
     ) -> None:
+        self.task = task or Classify()
         self.known = known
         self._frames = frames
         self._similar = similar
@@ -47,24 +52,29 @@ class Corpus:
         return self._similar(threshold)
 
     @classmethod
-    def of(cls, frame: pl.DataFrame, step: CorpusStep) -> Corpus:
+    def of(cls, frame: pl.DataFrame, step: CorpusStep, task: Task | None = None) -> Corpus:
         """The corpus of one frame in memory."""
         keys = twin_texts(frame)
-        known = described(frame, keys).with_row_index("at").hstack(step.know(frame))
+        known = (
+            described(frame, keys, task or Classify()).with_row_index("at").hstack(step.know(frame))
+        )
         return cls(
             known,
             lambda: iter([frame.with_row_index("at")]),
             lambda threshold: near_duplicates(keys, threshold=threshold),
+            task,
         )
 
 
-def described(frame: pl.DataFrame, keys: Texts) -> pl.DataFrame:
+def described(frame: pl.DataFrame, keys: Texts, task: Task) -> pl.DataFrame:
     """The columns of `KNOWN` but `at`, from the records and their twin keys."""
+    stratum = [] if one_label(task) else [task.stratum().alias("stratum")]
     size = pl.coalesce(pl.col("text"), pl.col("fields")).str.len_chars().fill_null(0)
     return frame.select(
         id_numbers(pl.col("id")),
         pl.Series("key", hashes(keys), dtype=pl.UInt64),
-        "label",
+        answers(frame, task),
         pl.col("source").cast(pl.Categorical),
         size.cast(pl.UInt32).alias("size"),
+        *stratum,
     )

@@ -14,31 +14,36 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from feilun.core.artifacts import SPLITS, StepCount
-from feilun.core.records import DROPPED, MOST_BYTES, SCHEMA, ShardWriter
+from feilun.core.artifacts import StepCount
+from feilun.core.i18n import _
+from feilun.core.records import SCHEMA
 from feilun.core.run import Run
 from feilun.core.similarity.shards import cluster_shards, remove_shards, sign_shard
-from feilun.stages.prepare.after_split import Added, Sources, checked
-from feilun.stages.prepare.given import fresh_folder, frozen_known, frozen_rows, grouped
+from feilun.stages.prepare.files import Files, Prepared, counted
+from feilun.stages.prepare.given import (
+    fresh_folder,
+    frozen_known,
+    frozen_rows,
+    grouped,
+)
 from feilun.stages.prepare.shard import (
     Pass,
     Place,
     ShardRun,
-    buckets_for,
     write_arrow,
 )
 from feilun.stages.prepare.step import DROPS, CorpusStep, Step
 from feilun.stages.prepare.tasks import Tasks
 from feilun.stages.prepare.twins import twin_texts
 from feilun.stages.prepare.workers import Workers
+from feilun.tasks import Classify, Task
 
 if TYPE_CHECKING:
     from feilun.stages.prepare.corpus import Corpus
@@ -53,22 +58,6 @@ processes 3.5 s, one core 4.2 s."""
 _NOWHERE = 255
 
 
-class Prepared(NamedTuple):
-    """The stored files of each split and of what was dropped, and all counts; `told` are the
-    JSON files in which steps tell more (`suspects.json`), by name. `sizes`: the bytes of each
-    stored file, by its sha256."""
-
-    splits: dict[str, tuple[str, ...]]
-    dropped: tuple[str, ...]
-    counts: dict[str, int]
-    balance: dict[str, dict[str, int]]
-    reasons: dict[str, int]
-    funnel: tuple[StepCount, ...]
-    found: dict[str, float]
-    told: dict[str, str]
-    sizes: dict[str, int]
-
-
 class Flow:
     """One run of `prepare`."""
 
@@ -80,15 +69,19 @@ class Flow:
         *,
         frozen: Sequence[Path] = (),
         live: Path | None = None,
+        task: Task | None = None,
     ) -> None:
-        self.prepare = prepare
+        self.task = task or Classify()
+        self.prepare = prepare.fitted(self.task)
         self.run = run
         self.live = live
-        self.folder = fresh_folder(run.folder)
-        self.tasks = Tasks(prepare, seed=run.seed, root=run.root, folder=self.folder)
-        self.groups = grouped(inputs)
+        self.groups = grouped(inputs, prepare.cores())
+        self.folder = fresh_folder(run.folder, len(self.groups))
+        self.tasks = Tasks(
+            self.prepare, seed=run.seed, root=run.root, folder=self.folder, task=self.task
+        )
         self.frozen_files = frozen
-        self.frozen = frozen_known(frozen)
+        self.frozen = frozen_known(frozen, self.task)
         self.funnel: list[StepCount] = []
         self.found: Counter[str] = Counter()
         self.sizes: dict[str, int] = {}
@@ -97,9 +90,10 @@ class Flow:
     def go(self) -> Prepared:
         """Everything, in order."""
         for step in self.prepare.steps:
-            step.begin(self._step_run(step))
+            step.begin(self.step_run(step))
         setup = {
             "prepare": self.prepare.for_workers(),
+            "task": self.task.named(),
             "seed": self.run.seed,
             "root": str(self.run.root),
             "folder": str(self.folder),
@@ -112,7 +106,7 @@ class Flow:
                 known = self._pass(number, workers)
             sides = self._split(known)
             del known
-            return self._written(sides, workers)
+            return Files(self).written(sides, workers)
 
     # One pass
 
@@ -180,6 +174,7 @@ class Flow:
                 left,
                 partial(self._frames, place, sizes, alive),
                 lambda threshold, left=left: self._similar(threshold, left["at"]),  # type: ignore[misc]
+                self.task,
             )
             drops = self._decided(step, corpus)
             alive[drops["at"].to_numpy()] = False
@@ -188,14 +183,14 @@ class Flow:
         return known.filter(pl.Series(alive)) if every.height else known
 
     def _decided(self, step: CorpusStep, corpus: Corpus) -> pl.DataFrame:
-        run = self._step_run(step)
+        run = self.step_run(step)
         drops = step.decide(corpus, run)
         self.found.update(run.spent)
         drops = drops.select(pl.col(name).cast(kind) for name, kind in DROPS.items())
         self._told(step.use, corpus.known.height, drops)
         return drops
 
-    def _step_run(self, step: Step) -> ShardRun:
+    def step_run(self, step: Step) -> ShardRun:
         folder = self.folder / "steps" / step.use
         return ShardRun(seed=self.run.seed, root=self.run.root, folder=folder, say=self.run.say)
 
@@ -226,27 +221,34 @@ class Flow:
         clusters = (
             self._similar(split.near_duplicates, known["at"]) if split.near_duplicates else None
         )
-        found = split.assign(known, clusters, self.frozen, self.run.seed)
-        sides = found.sides.join(known.select("at", "label"), on="at", maintain_order="left")
-        drops = [self._told("split", known.height, found.drops)]
-        train = known.join(
-            found.sides.filter(pl.col("side") == 0).select("at"), on="at", how="semi"
-        )
-        for step in self.tasks.after:
-            if isinstance(step, CorpusStep):
-                run = self._step_run(step)
-                gone = step.decide(_of_train(train), run)
-                self.found.update(run.spent)
-                drops.append(self._told(step.use, train.height, gone))
-                stays = ~pl.col("at").is_in(gone["at"].implode())
-                train, sides = train.filter(stays), sides.filter(stays)
+        found = split.assign(known, clusters, self.frozen, self.run.seed, self.task)
+        if found.rare:
+            self.found["split.rare_labels"] = found.rare
+            self.run.say(
+                _(
+                    "split: {count:,} labels have a single record; it is learnt from, and never "
+                    "measured."
+                ).format(count=found.rare)
+            )
+        sides, drops = found.sides, [self._told("split", known.height, found.drops)]
+        deciding = [step for step in self.tasks.after if isinstance(step, CorpusStep)]
+        if deciding:
+            trained_on = sides.filter(pl.col("side") == 0).select("at")
+            train = known.join(trained_on, on="at", how="semi")
+        for step in deciding:
+            run = self.step_run(step)
+            gone = step.decide(_of_train(train, self.task), run)
+            self.found.update(run.spent)
+            drops.append(self._told(step.use, train.height, gone))
+            stays = ~pl.col("at").is_in(gone["at"].implode())
+            train, sides = train.filter(stays), sides.filter(stays)
         every = pl.concat(drops)
         self._write_sides(place, sides, every)
         return sides
 
     def _told(self, step: str, before: int, drops: pl.DataFrame) -> pl.DataFrame:
         """`drops` with its step; their number is told in the funnel."""
-        reasons, after = _counted(drops["reason"]), before - drops.height
+        reasons, after = counted(drops["reason"]), before - drops.height
         self.funnel.append(StepCount(step=step, before=before, after=after, dropped=reasons))
         return drops.select("at", "reason", pl.lit(step).alias("step"))
 
@@ -269,119 +271,6 @@ class Flow:
     def _size(self, place: Place, shard: int) -> int:
         return int(json.loads(place.done("work", shard).read_bytes())["num"])
 
-    # The files
-
-    def _written(self, sides: pl.DataFrame, workers: Workers) -> Prepared:
-        place = self.tasks.place(len(self.tasks.passes) - 1)
-        counts = _side_counts(sides)
-        labels = {name: _counted(_labels_of(sides, name)) for name in SPLITS[:3]}
-        del sides
-        size = sum(path.stat().st_size for n in range(len(self.groups)) for path in [place.rows(n)])
-        total = max(1, sum(counts.values()))
-        bits = {
-            name: buckets_for(count, size * count // total, 4 * MOST_BYTES)
-            for name, count in counts.items()
-        }
-        shards = range(len(self.groups))
-        tasks = [{"act": "sides", "shard": n, "buckets": bits} for n in shards]
-        self._work(workers, tasks, "sides")
-        sources = Sources(place, len(self.groups), bits, self.frozen_files)
-        added = self._added(workers, sources)
-        with ThreadPoolExecutor(1) as beside:
-            gone = beside.submit(self._dropped)
-            splits = self._merged(workers, sources, added)
-            dropped, reasons = gone.result()
-        counts["train"] += added.labels.total()
-        labels["train"] = dict(sorted((Counter(labels["train"]) + added.labels).items()))
-        if self.frozen.height:
-            splits["test"] = tuple(map(self._kept, self.frozen_files))
-            counts["test"] = self.frozen.height
-            labels["test"] = _counted(self.frozen["label"])
-        told = {
-            name: self.run.keep(self._step_run(step).folder / name)
-            for step in self.prepare.steps
-            for name in step.tells
-        }
-        return Prepared(
-            splits,
-            dropped,
-            counts,
-            labels,
-            reasons,
-            tuple(self.funnel),
-            dict(self.found),
-            told,
-            self.sizes,
-        )
-
-    def _work(self, workers: Workers, tasks: list[dict[str, Any]], what: str) -> None:
-        for done, _answer in enumerate(workers.map(tasks)):
-            self.run.progress(done + 1, len(tasks), what)
-
-    def _added(self, workers: Workers, sources: Sources) -> Added:
-        """The records that the steps after the split add to train."""
-        folder = self.folder / "added"
-        folder.mkdir(exist_ok=True)
-        if all(isinstance(step, CorpusStep) for step in self.tasks.after):
-            return Added({}, Counter(), Counter())
-        seen = ShardRun(seed=self.run.seed, root=self.run.root, folder=self.folder / "steps")
-        for step in self.tasks.after:
-            step.survey(
-                lambda: map(partial(sources.gather, "train"), sources.buckets("train")),
-                seen,
-                self.live,
-            )
-        self.found.update(seen.spent)
-        made = {bucket: folder / f"made-{bucket:05}.arrow" for bucket in sources.buckets("train")}
-        tasks = [self._task("augment", "train", n, path) for n, path in made.items()]
-        self._work(workers, tasks, "augment")
-        added = checked(folder, made, sources, self.prepare.split.near_duplicates)
-        self.found.update(added.found)
-        return added
-
-    def _task(self, act: str, side: str, bucket: int, to: Path, more: Any = "") -> dict[str, Any]:
-        where = {"side": side, "bucket": bucket, "num_shards": len(self.groups)}
-        return {"act": act, "to": str(to), "more": str(more), **where}
-
-    def _merged(
-        self, workers: Workers, sources: Sources, added: Added
-    ) -> dict[str, tuple[str, ...]]:
-        """The stored files of each split."""
-        folder = self.folder / "merged"
-        folder.mkdir(exist_ok=True)
-        places = {
-            side: [folder / f"{side}-{bucket:05}.parquet" for bucket in sources.buckets(side)]
-            for side in SPLITS
-            if not (side == "test" and self.frozen.height)
-        }
-        tasks = [
-            self._task("merge", side, n, path, added.paths.get(n, "") if side == "train" else "")
-            for side, paths in places.items()
-            for n, path in enumerate(paths)
-        ]
-        self._work(workers, tasks, "write")
-        with ThreadPoolExecutor(2) as pool:  # one waits for the disk, one computes the digest
-            kept = {side: list(pool.map(self._kept, paths)) for side, paths in places.items()}
-        return {side: tuple(digests) for side, digests in kept.items()}
-
-    def _kept(self, content: bytes | Path) -> str:
-        digest = self.run.keep(content)
-        size = len(content) if isinstance(content, bytes) else content.stat().st_size
-        self.sizes[digest] = size
-        return digest
-
-    def _dropped(self) -> tuple[tuple[str, ...], dict[str, int]]:
-        """The stored files of all that was dropped, and how many for which reason."""
-        writer, reasons = ShardWriter(self._kept), Counter[str]()
-        for number in range(len(self.tasks.passes)):
-            place = self.tasks.place(number)
-            for shard in range(len(self.groups)):
-                for path in (place.dropped(shard), place.lost(shard)):
-                    frame = pl.read_ipc(path)
-                    reasons.update(_counted(frame["reason"]))
-                    writer.add(frame.select(pl.col(n).cast(t) for n, t in DROPPED.items()))
-        return writer.close(pl.DataFrame(schema=DROPPED)), dict(sorted(reasons.items()))
-
 
 def _empty_drops() -> pl.DataFrame:
     return pl.DataFrame(schema={**DROPS, "step": pl.String})
@@ -400,28 +289,14 @@ def _by_shard(
         first += size
 
 
-def _of_train(train: pl.DataFrame) -> Corpus:
+def _of_train(train: pl.DataFrame, task: Task) -> Corpus:
     from feilun.stages.prepare.corpus import Corpus
 
     def refuse(*_given: Any) -> Any:
         raise NotImplementedError("a step after the split decides by what is known")
 
-    return Corpus(train, refuse, refuse)
-
-
-def _side_counts(sides: pl.DataFrame) -> dict[str, int]:
-    counts = dict(sides["side"].value_counts().rows())
-    return {name: counts.get(number, 0) for number, name in enumerate(SPLITS)}
-
-
-def _labels_of(sides: pl.DataFrame, name: str) -> pl.Series:
-    return sides.filter(pl.col("side") == SPLITS.index(name))["label"]
+    return Corpus(train, refuse, refuse, task)
 
 
 def _concat(frames: list[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(frames, rechunk=True)
-
-
-def _counted(values: pl.Series) -> dict[str, int]:
-    counts = values.rename("value").value_counts().sort("value")
-    return dict(counts.rows())

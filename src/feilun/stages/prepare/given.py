@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,10 +12,12 @@ import polars as pl
 
 from feilun.core.records import MOST_BYTES, MOST_ROWS, conform
 from feilun.core.text import hashes
+from feilun.stages.prepare.fit import answers
 from feilun.stages.prepare.twins import twin_texts
+from feilun.tasks import Task
 
-MOST_PARTS, LEAST_ROWS = 4, 2**11
-"""A corpus of one shard is parted into so many, each of so many rows."""
+LEAST_ROWS = 2**11
+"""In a part of a corpus of one shard."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -26,14 +29,14 @@ class Group(NamedTuple):
     parts: int = 1
 
 
-def grouped(paths: Sequence[Path]) -> list[Group]:
-    """The shards: small neighbours together; a corpus of one shard is parted, so that several
-    cores have something to do."""
+def grouped(paths: Sequence[Path], cores: int = 1) -> list[Group]:
+    """The shards: small neighbours together; a corpus of one shard is parted, so that each of
+    several cores has something to do."""
     groups = list(_neighbours(paths))
     if len(groups) != 1:
         return [Group(paths) for paths, _num_rows in groups]
     ((whole, num_rows),) = groups
-    parts = max(1, min(MOST_PARTS, num_rows // LEAST_ROWS))
+    parts = max(1, min(cores, num_rows // LEAST_ROWS))
     return [Group(whole, part, parts) for part in range(parts)]
 
 
@@ -59,19 +62,30 @@ def frozen_rows(path: Path) -> pl.DataFrame:
     return frame.with_columns(pl.Series("key", hashes(twin_texts(frame)), dtype=pl.UInt64))
 
 
-def frozen_known(paths: Sequence[Path]) -> pl.DataFrame:
-    """`key` and `label` of the whole frozen test."""
-    nothing = pl.DataFrame(schema={"key": pl.UInt64, "label": pl.String})
-    return pl.concat([nothing, *(frozen_rows(path).select("key", "label") for path in paths)])
+def frozen_known(paths: Sequence[Path], task: Task) -> pl.DataFrame:
+    """`key` and `label` (what it answers) of the whole frozen test."""
+    parts = [pl.DataFrame(schema={"key": pl.UInt64, "label": pl.String})]
+    for path in paths:
+        frame = frozen_rows(path)
+        parts.append(frame.select("key").with_columns(answers(frame, task)))
+    return pl.concat(parts)
 
 
-def fresh_folder(folder: Path) -> Path:
+def frozen_labels(paths: Sequence[Path], task: Task) -> dict[str, int]:
+    """How often each label occurs in the frozen test."""
+    counts: Counter[str] = Counter()
+    for path in paths:
+        counts.update(task.labels(frozen_rows(path)))
+    return dict(sorted(counts.items()))
+
+
+def fresh_folder(folder: Path, num_shards: int) -> Path:
     """The scratch folder, emptied if the machine was started anew since it was written: what
-    was not yet on the disk then may be torn."""
+    was not yet on the disk then may be torn; or if the records were parted in another way."""
     boot = _BOOT.read_text().strip() if _BOOT.exists() else ""
-    mark = folder / "boot"
-    if mark.exists() and mark.read_text() != boot:
+    mark, now = folder / "boot", f"{boot} {num_shards}"
+    if mark.exists() and mark.read_text() != now:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    mark.write_text(boot)
+    mark.write_text(now)
     return folder

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from feilun.core.run import Run
 from feilun.stages.prepare import hanzi, mojibake
+from feilun.stages.prepare.nfkc import plain
 from feilun.stages.prepare.step import Rewrite
 
 ROUNDS = 8
@@ -71,13 +72,18 @@ class Normalise(Rewrite):
         if self.mojibake:
             # Before NFKC, which writes half of what mojibake is made of in another way.
             texts = _each(texts, mojibake.suspicious(texts), mojibake.mended)
-        untidy = texts.str.contains(_UNTIDY).fill_null(False).arg_true()
-        fresh = _compatible(texts)
-        if len(untidy):
-            fresh = _put(fresh, untidy, self._tidied(texts.gather(untidy)))
+        fresh, hard = plain(texts)
+        if len(hard):
+            fresh = _put(fresh, hard, self._composed(texts.gather(hard)))
         if self.traditional == "simplify":
             fresh = _each(fresh, hanzi.with_traditional(fresh), hanzi.simplify)
         return fresh
+
+    def _composed(self, texts: pl.Series) -> pl.Series:
+        """What `plain` leaves: any character, any white space."""
+        untidy = texts.str.contains(_UNTIDY).fill_null(False).arg_true()
+        fresh = _compatible(texts)
+        return _put(fresh, untidy, self._tidied(texts.gather(untidy))) if len(untidy) else fresh
 
     def _tidied(self, texts: pl.Series) -> pl.Series:
         # Before NFKC: what stands on both sides of an invisible character may compose.

@@ -9,11 +9,12 @@ one that says "done" last: a killed run goes on with the shard it was at.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import polars as pl
 
@@ -22,8 +23,10 @@ from feilun.core.records import DROPPED, MOST_ROWS, SCHEMA, as_dropped
 from feilun.core.run import Run
 from feilun.core.similarity.shards import sign_shard
 from feilun.stages.prepare.corpus import described
+from feilun.stages.prepare.fit import one_label
 from feilun.stages.prepare.step import CorpusStep, Step
 from feilun.stages.prepare.twins import twin_texts
+from feilun.tasks import Classify, Task
 
 
 class Pass(NamedTuple):
@@ -64,7 +67,9 @@ class ShardRun(Run):
         root: Path,
         folder: Path,
         say: Callable[[str], None] = lambda _message: None,
+        task: Task | None = None,
     ) -> None:
+        self.task = task or Classify()
         self.seed = seed
         self.root = root
         self.folder = folder
@@ -74,7 +79,9 @@ class ShardRun(Run):
         folder.mkdir(parents=True, exist_ok=True)
 
     def within(self, name: str) -> Run:
-        return ShardRun(seed=self.seed, root=self.root, folder=self.folder / name, say=self._say)
+        return ShardRun(
+            seed=self.seed, root=self.root, folder=self.folder / name, say=self._say, task=self.task
+        )
 
     def progress(self, done: float, total: float, what: str = "") -> None:
         """The flow tells it, shard by shard."""
@@ -169,7 +176,7 @@ def work_rows(
         )  # fmt: skip
         frame = after
     keys = twin_texts(frame)
-    known = described(frame, keys).with_columns(frame["group"], frame["time"])
+    known = described(frame, keys, run.task).with_columns(frame["group"], frame["time"])
     for step in done.decisions:
         known = known.hstack(step.know(frame))
     for threshold in done.thresholds:
@@ -189,26 +196,41 @@ def _changed(ids: pl.Series, texts: pl.Series, after: pl.DataFrame) -> int:
     return int(both.select(pl.col("text").ne_missing(pl.col("_text")).sum()).item())
 
 
-def work_sides(shard: int, place: Place, buckets: dict[str, int]) -> None:
-    """Lays the records of a shard out by side and bucket (see `Flow.write`)."""
+def work_sides(shard: int, place: Place, buckets: dict[str, int], task: Task) -> None:
+    """Lays the records of a shard out by side and bucket (see `Flow.write`); counts the labels
+    of each side, where what is known of the records does not tell them."""
     frame = pl.read_ipc(place.rows(shard))
     gone = pl.read_ipc(place.decided(shard))
     lost = frame.with_row_index("row_").join(gone, left_on="row_", right_on="row", how="inner")
     write_arrow(lost.select(*SCHEMA.names(), "step", "reason", "detail"), place.lost(shard))
     frame = frame.with_columns(pl.read_ipc(place.sides(shard))["side"])
     where: dict[str, tuple[int, int]] = {}
+    labels: dict[str, dict[str, int]] = {}
     target = place.pieces(shard)
     with target.with_suffix(".part").open("wb") as out:
         for number, side in enumerate(SPLITS):
             part = frame.filter(pl.col("side") == number).drop("side")
+            if not one_label(task):
+                labels[side] = dict(task.labels(part))
             bits = buckets[side]
             bucket = pl.col("key") // (1 << (64 - bits)) if bits else pl.lit(0, pl.UInt64)
             for (at,), rows in part.group_by(bucket.alias("bucket"), maintain_order=True):
-                begin = out.tell()
-                rows.write_ipc_stream(out, compression="lz4", compat_level=pl.CompatLevel.newest())
-                where[f"{side}.{at}"] = (begin, out.tell())
+                where[f"{side}.{at}"] = _append(rows, out)
     target.with_suffix(".part").replace(target)
-    finish(place.done("sides", shard), {"where": where, "lost": lost.height})
+    finish(place.done("sides", shard), {"where": where, "lost": lost.height, "labels": labels})
+
+
+def _append(rows: pl.DataFrame, out: BinaryIO) -> tuple[int, int]:
+    """Writes the rows behind what `out` has; where they begin and end."""
+    part = Path(f"{out.name}.piece")
+    # To a path: polars holds the interpreter's lock as long as it writes to an open file. Not
+    # compressed: it is read once, soon, and is as large as the records in memory.
+    rows.write_ipc(part, compression="uncompressed", compat_level=pl.CompatLevel.newest())
+    begin = out.tell()
+    with part.open("rb") as piece:
+        shutil.copyfileobj(piece, out, 1 << 20)
+    part.unlink()
+    return begin, out.tell()
 
 
 def gather(side: str, bucket: int, num_shards: int, place: Place) -> pl.DataFrame:
@@ -219,7 +241,7 @@ def gather(side: str, bucket: int, num_shards: int, place: Place) -> pl.DataFram
         if where is not None:
             with place.pieces(shard).open("rb") as source:
                 source.seek(where[0])
-                found.append(pl.read_ipc_stream(source.read(where[1] - where[0])))
+                found.append(pl.read_ipc(source.read(where[1] - where[0])))
     frame = pl.concat(found) if found else pl.DataFrame(schema={**SCHEMA, "key": pl.UInt64})
     return frame.sort("key", "id").select(*SCHEMA.names(), "key")
 

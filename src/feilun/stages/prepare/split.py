@@ -17,10 +17,13 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from feilun.core.artifacts import SPLITS
-from feilun.core.errors import Invalid
+from feilun.core.errors import Invalid, shortened
 from feilun.core.i18n import _
 from feilun.core.records import LEARNT_ONLY
+from feilun.stages.prepare.fit import one_label, several
 from feilun.stages.prepare.lots import lots
+from feilun.tasks import Classify, Task
+from feilun.tasks.classify import LABEL_SEPARATOR
 
 LABELLED = SPLITS[:3]
 CLUSTER = "_cluster"
@@ -81,12 +84,54 @@ class SplitTooSmall(Invalid):
         )
 
 
+class NothingToFind(Invalid):
+    """No record to learn from says what is to be found."""
+
+    def __init__(self, task: str, count: int) -> None:
+        super().__init__(
+            _(
+                "The task {task} needs labels to learn; the {count:,} labelled records of the "
+                "training split have none."
+            ).format(task=task, count=count),
+            remedy=_("See what was collected: feilun collect --preview"),
+        )
+
+
+class OneValue(Invalid):
+    """All numbers to learn from are the same."""
+
+    def __init__(self, value: str, count: int) -> None:
+        super().__init__(
+            _(
+                "The task regress needs two different numbers or more; all {count:,} records of "
+                "the training split say {value}."
+            ).format(count=count, value=shortened(value)),
+            remedy=_(
+                "Name the column of the numbers: columns = {{ label = … }} under "
+                "[[collect.sources]]."
+            ).format(),
+        )
+
+
+class SplitEmpty(Invalid):
+    """Too few labelled records for every split to have one."""
+
+    def __init__(self, split: str, count: int) -> None:
+        super().__init__(
+            _("None of {count:,} labelled records came to split '{split}'.").format(
+                count=count, split=split
+            ),
+            remedy=_("Collect more of them, or set a larger share under [prepare.split]."),
+        )
+
+
 class Sides(NamedTuple):
-    """Where the records go: `at`, `side` (a place in `SPLITS`); and `drops`, those that go
-    nowhere: `at`, `reason`."""
+    """Where the records go: `at`, `label`, `side` (a place in `SPLITS`); and `drops`, those that go
+    nowhere: `at`, `reason`. `rare` counts the labels whose one record went to train."""
 
     sides: pl.DataFrame
     drops: pl.DataFrame
+    rare: int = 0
 
 
 class Split(BaseModel):
@@ -109,9 +154,15 @@ class Split(BaseModel):
     )
 
     def assign(
-        self, known: pl.DataFrame, clusters: pl.Series | None, frozen: pl.DataFrame, seed: int
+        self,
+        known: pl.DataFrame,
+        clusters: pl.Series | None,
+        frozen: pl.DataFrame,
+        seed: int,
+        task: Task | None = None,
     ) -> Sides:
-        """The side of each record of `known` (`at`, `key`, `label`, `source`, `group`, `time`).
+        """The side of each record of `known` (`at`, `key`, `label`, `source`, `group`, `time`;
+        where answers do not exclude each other, `stratum`).
 
         `frozen` has `key` and `label` of the test so far. `clusters` are numbers of
         near-duplicates: those below the number of frozen records hold one of them. Without
@@ -137,10 +188,14 @@ class Split(BaseModel):
         total = labelled.height + num_frozen
         if total < self.minimum:
             raise TooFewRecords(total, self.minimum)
-        test = self._test(labelled, seed) if num_frozen == 0 else labelled[CLUSTER].clear()
+        task = task or Classify()
+        strata = _strata(labelled, f"{seed}:train") if several(task) else labelled
+        if "stratum" in strata.columns:
+            strata = strata.with_columns(label=pl.col("stratum"))
+        test = self._test(strata, seed) if num_frozen == 0 else labelled[CLUSTER].clear()
         unlabelled = known.filter(pl.col("label").is_null())
         drops.append(_dropped(_in(unlabelled, test), "in_test"))
-        validation = self._validation(_in(labelled, test, False), seed)
+        validation = self._validation(_in(strata, test, False), seed)
         sides = {
             "train": _in(_in(labelled, test, False), validation, False),
             "validation": _in(_in(labelled, test, False), validation),
@@ -150,12 +205,14 @@ class Split(BaseModel):
         counted = {name: side["label"] for name, side in sides.items()}
         if num_frozen:
             counted["test"] = frozen["label"]
-        _check(counted)
+        rare = num_frozen == 0 and self.by != "time" and one_label(task)
+        _check(counted, task)
         placed = [
-            side.select("at", pl.lit(SPLITS.index(name), dtype=pl.UInt8).alias("side"))
+            side.select("at", "label", pl.lit(SPLITS.index(name), dtype=pl.UInt8).alias("side"))
             for name, side in sides.items()
         ]
-        return Sides(pl.concat(placed).sort("at"), pl.concat(drops))
+        single = _single(labelled) if rare else 0
+        return Sides(pl.concat(placed).sort("at"), pl.concat(drops), single)
 
     def _test(self, labelled: pl.DataFrame, seed: int) -> pl.Series:
         """The clusters of the first test."""
@@ -224,11 +281,14 @@ def _drawn(labelled: pl.DataFrame, eligible: pl.Expr, share: float, salt: str) -
     A cluster counts, with all its records, for the label of its lowest key. One with a record
     that is not eligible (feedback, predictions) is never drawn. At most one record more than the
     share is taken, and at least one cluster (the smallest, where all are larger than the share); a
-    label that is one single cluster is left whole.
+    label that is one large cluster, or one record, is left to be learnt from, and so is a cluster
+    without a label.
     """
-    pool = labelled.select("key", "label", CLUSTER, eligible.alias("_eligible")).sort("key")
-    wanted = (
-        pool.filter("_eligible").group_by("label").agg((pl.len() * share).ceil().alias("_wanted"))
+    # Numbers for the labels: whatever is done label by label is done much faster.
+    number = pl.col("label").cast(pl.Categorical).to_physical()
+    pool = labelled.select("key", number, CLUSTER, eligible.alias("_eligible")).sort("key")
+    wanted = pool.group_by("label").agg(
+        (pl.col("_eligible").sum() * share).ceil().alias("_wanted"), pl.len().alias("_records")
     )
     clusters = (
         pool.group_by(CLUSTER)
@@ -241,11 +301,16 @@ def _drawn(labelled: pl.DataFrame, eligible: pl.Expr, share: float, salt: str) -
         .join(wanted, on="label")
         .with_columns(_label_clusters=pl.len().over("label"))
         .filter(pl.col("_eligible") & ((pl.col("_label_clusters") > 1) | (pl.col("_size") == 1)))
+        .filter(pl.col("_records") > 1)
         # What does not fit comes after all that does, smallest first.
         .with_columns(_beyond=pl.max_horizontal(pl.col("_size") - pl.col("_wanted"), 0.0))
     )
     clusters = clusters.with_columns(lots(clusters["key"], salt).alias("_lot"))
-    clusters = clusters.sort("_beyond", "_lot", "key")
+    # No two lots are the same; to sort by one column is three times as fast.
+    small, large = pl.col("_beyond") == 0, pl.col("_beyond") > 0
+    clusters = pl.concat(
+        [clusters.filter(small).sort("_lot"), clusters.filter(large).sort("_beyond", "_lot")]
+    )
     fits = pl.col("_size").cum_sum().over("label") <= pl.col("_wanted")
     return clusters.filter(fits | pl.col("label").is_first_distinct())[CLUSTER]
 
@@ -254,8 +319,45 @@ def _in(frame: pl.DataFrame, clusters: pl.Series, inside: bool = True) -> pl.Dat
     return frame.filter(pl.col(CLUSTER).is_in(clusters.implode()) == inside)
 
 
-def _check(counted: dict[str, pl.Series]) -> None:
-    """Raises where a label is on too few sides; `counted` has the labels of each side."""
+def _strata(labelled: pl.DataFrame, salt: str) -> pl.DataFrame:
+    """`labelled` without stratum for what must be learnt from: of each label the cluster with
+    the lowest lot among those that have it."""
+    names = labelled.select(
+        "key", CLUSTER, pl.col("label").str.split(LABEL_SEPARATOR).alias("name")
+    )
+    names = (
+        names.with_columns(lots(names["key"], salt)).explode("name").filter(pl.col("name") != "")
+    )
+    first = names.sort("lot", "key").unique("name", keep="first", maintain_order=True)
+    kept = pl.col(CLUSTER).is_in(first[CLUSTER].implode())
+    return labelled.with_columns(pl.when(~kept).then("stratum").alias("stratum"))
+
+
+def _single(labelled: pl.DataFrame) -> int:
+    """The labels with a single record, which is no near-duplicate of another."""
+    alone = labelled.filter((pl.len().over("label") == 1) & (pl.len().over(CLUSTER) == 1))
+    return alone.filter(~pl.col("source").cast(pl.String).is_in(LEARNT_ONLY)).height
+
+
+def _check(counted: dict[str, pl.Series], task: Task) -> None:
+    """Raises where there is nothing to learn or to measure; `counted` has the answers of each
+    side."""
+    if one_label(task):
+        _check_labels(counted)
+        return
+    train = counted["train"]
+    total = sum(len(counted[name]) for name in LABELLED)
+    for name in LABELLED:
+        if len(counted[name]) == 0:
+            raise SplitEmpty(name, total)
+    if task.use == "regress":
+        if train.cast(pl.Float64).n_unique() < 2:
+            raise OneValue(train[0], len(train))
+    elif not (train != "").any():
+        raise NothingToFind(task.use, len(train))
+
+
+def _check_labels(counted: dict[str, pl.Series]) -> None:
     labels = sorted(pl.concat([counted[name] for name in LABELLED]).unique().to_list())
     if len(labels) < 2:
         raise OneLabel(labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,10 +17,12 @@ from feilun.core.stage import Stage
 from feilun.stages.prepare.conflicts import Conflicts
 from feilun.stages.prepare.duplicates import Duplicates
 from feilun.stages.prepare.facts import Facts, File, described
-from feilun.stages.prepare.flow import Flow, Prepared
+from feilun.stages.prepare.files import Prepared
+from feilun.stages.prepare.flow import Flow
 from feilun.stages.prepare.normalise import Normalise
 from feilun.stages.prepare.split import Split
 from feilun.stages.prepare.step import CorpusStep, Step
+from feilun.tasks import Classify, Task
 
 COSTS = "endpoint."
 """What steps count as a price paid: it belongs to the run, not to what a dataset is."""
@@ -28,11 +31,12 @@ DEFAULT_STEPS = (Normalise(), Conflicts(), Duplicates())
 
 class PrepareGiven(NamedTuple):
     """The raw records; from the first release on the files of the frozen test (their sha256)
-    and the model that is live."""
+    and the model that is live; and what is asked of it."""
 
     records: Records
     frozen_test: tuple[str, ...] = ()
     live: Model | None = None
+    task: Task = Classify()
 
 
 class Prepare(Stage[PrepareGiven, Dataset]):
@@ -47,8 +51,13 @@ class Prepare(Stage[PrepareGiven, Dataset]):
 
     def inputs(self, given: PrepareGiven, root: Path) -> dict[str, str]:
         """The records, the frozen test, the files that steps read; the live model, where a step
-        after the split asks it."""
+        after the split asks it; what is asked, where it is not the plain `classify`. Raises
+        `StepUnfit`."""
+        self.fitted(given.task)
         found = {"records": given.records.digest}
+        named = given.task.named()
+        if named != Classify.use:
+            found["task"] = json.dumps(named, sort_keys=True)
         if given.frozen_test:
             found["frozen_test"] = " ".join(given.frozen_test)
         if given.live is not None and self._asks_live():
@@ -61,16 +70,26 @@ class Prepare(Stage[PrepareGiven, Dataset]):
     def _asks_live(self) -> bool:
         return any(not isinstance(step, CorpusStep) for step in self.phases()[1])
 
+    def fitted(self, task: Task) -> Prepare:
+        """These settings as they are for the task; raises `StepUnfit` where a step has no meaning
+        there."""
+        steps = tuple(step.fitted(task) for step in self.steps)
+        return self if steps == self.steps else self.model_copy(update={"steps": steps})
+
     def phases(self) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
         """The steps before the split, and those after it; each in their order."""
         before = tuple(step for step in self.steps if not step.after_split)
         return before, tuple(step for step in self.steps if step.after_split)
 
+    def cores(self) -> int:
+        """How many threads or processes may work at once."""
+        return self.workers or usable_cores()
+
     def num_workers(self, num_shards: int) -> int:
         """How many threads or processes work on so many shards."""
         if num_shards < 2 or not isinstance(self.for_workers(), dict):
             return 1
-        return min(self.workers or usable_cores(), num_shards)
+        return min(self.cores(), num_shards)
 
     def for_workers(self) -> Any:
         """The settings as JSON values; this object itself, where a step is not installed as a
@@ -103,7 +122,7 @@ class Prepare(Stage[PrepareGiven, Dataset]):
         frozen = [run.file(digest) for digest in given.frozen_test]
         asked = given.live is not None and self._asks_live()
         live = run.unpack(given.live) if given.live is not None and asked else None
-        made = Flow(self, inputs, run, frozen=frozen, live=live).go()
+        made = Flow(self, inputs, run, frozen=frozen, live=live, task=given.task).go()
         files: dict[str, str] = {}
         for name, digests in (*made.splits.items(), ("dropped", made.dropped)):
             files |= sharded(name, digests)
@@ -118,6 +137,7 @@ class Prepare(Stage[PrepareGiven, Dataset]):
             files=files,
             parents=(given.records.digest,),
             made_by=self.model_dump(mode="json", exclude={"workers"}),
+            task=given.task.named(),
             labels=tuple(sorted(labels)),
             splits=made.counts,
             num_raw=given.records.num_rows,

@@ -5,19 +5,37 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import polars as pl
 
+from feilun.core.errors import Invalid
+from feilun.core.i18n import _
 from feilun.core.part import Part
 from feilun.core.run import Run
 from feilun.stages.prepare.spans import rewritten_in_pieces
 
 if TYPE_CHECKING:
     from feilun.stages.prepare.corpus import Corpus
+    from feilun.tasks import Task
 
 DROPS = {"at": pl.UInt32, "reason": pl.String, "detail": pl.String}
 """The columns of what a `CorpusStep` decides."""
+
+
+class StepUnfit(Invalid):
+    """A step, or a setting of one, has no meaning for what the project's task asks."""
+
+    def __init__(self, step: str, task: str, setting: str | None = None) -> None:
+        super().__init__(
+            _(
+                "'{what}' under [[prepare.steps]] does not go with the task {task} of [project]: "
+                "its records do not have one label each that it could go by."
+            ).format(what=f"{step}.{setting}" if setting else step, task=task),
+            remedy=_("Take {what} out of [[prepare.steps]] in feilun.toml.").format(
+                what=setting or f'use = "{step}"'
+            ),
+        )
 
 
 class Step(Part):
@@ -49,6 +67,11 @@ class Step(Part):
         """For a step after the split: a look at the whole training split, once, before it is
         given its parts. `model` is the folder of the model that is live, if one is; what is to
         be remembered goes into `run.folder`. Nothing by default."""
+
+    def fitted(self, task: Task) -> Self:
+        """This step as it works for the task; itself by default. Raises `StepUnfit` where it
+        has no meaning there."""
+        return self
 
     @abstractmethod
     def apply(self, frame: pl.DataFrame, run: Run) -> pl.DataFrame:

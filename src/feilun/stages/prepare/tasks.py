@@ -11,6 +11,7 @@ import polars as pl
 
 from feilun.core.records import SCHEMA, read_shards
 from feilun.stages.prepare.after_split import grown
+from feilun.stages.prepare.fit import fitted_steps
 from feilun.stages.prepare.shard import (
     Place,
     ShardRun,
@@ -21,33 +22,37 @@ from feilun.stages.prepare.shard import (
     work_sides,
     write_arrow,
 )
+from feilun.tasks import Classify, Task
 
 if TYPE_CHECKING:
     from feilun.stages.prepare.stage import Prepare
 
-Task = dict[str, Any]
+Job = dict[str, Any]
 
 
 class Tasks:
     """What is done to the shards of one run of `prepare`, below its scratch folder."""
 
-    def __init__(self, prepare: Prepare, *, seed: int, root: Path, folder: Path) -> None:
+    def __init__(
+        self, prepare: Prepare, *, seed: int, root: Path, folder: Path, task: Task | None = None
+    ) -> None:
         self.prepare = prepare
+        self.task = task or Classify()
         self.seed = seed
         self.root = root
         self.folder = folder
         before, self.after = prepare.phases()
-        self.passes = passes(before, prepare.split.near_duplicates)
+        self.passes = passes(fitted_steps(self.task, before), prepare.split.near_duplicates)
         self._reading = threading.Lock()
         self._whole: tuple[list[str], pl.DataFrame] = ([], pl.DataFrame())
-        self._acts: dict[str, Callable[[Task], None]] = {
+        self._acts: dict[str, Callable[[Job], None]] = {
             "rows": self._rows,
             "sides": self._sides,
             "merge": self._merge,
             "augment": self._augment,
         }
 
-    def do(self, task: Task) -> Task:
+    def do(self, task: Job) -> Job:
         """Does one task; it leaves its result in the scratch folder."""
         self._acts[task["act"]](task)
         return {}
@@ -59,9 +64,10 @@ class Tasks:
         return Place(folder)
 
     def _run(self, name: str) -> ShardRun:
-        return ShardRun(seed=self.seed, root=self.root, folder=self.folder / "steps" / name)
+        folder = self.folder / "steps" / name
+        return ShardRun(seed=self.seed, root=self.root, folder=folder, task=self.task)
 
-    def _rows(self, task: Task) -> None:
+    def _rows(self, task: Job) -> None:
         number, shard = task["pass"], task["shard"]
         place = self.place(number)
         if place.done("work", shard).exists():
@@ -84,16 +90,16 @@ class Tasks:
         size = -(-frame.height // parts)
         return frame.slice(part * size, size)
 
-    def _sides(self, task: Task) -> None:
+    def _sides(self, task: Job) -> None:
         place = self.place(len(self.passes) - 1)
         if not place.done("sides", task["shard"]).exists():
-            work_sides(task["shard"], place, task["buckets"])
+            work_sides(task["shard"], place, task["buckets"], self.task)
 
-    def _bucket(self, task: Task) -> pl.DataFrame:
+    def _bucket(self, task: Job) -> pl.DataFrame:
         place = self.place(len(self.passes) - 1)
         return gather(task["side"], task["bucket"], task["num_shards"], place)
 
-    def _merge(self, task: Task) -> None:
+    def _merge(self, task: Job) -> None:
         path = Path(task["to"])
         if path.exists():
             return
@@ -104,11 +110,11 @@ class Tasks:
         frame.write_parquet(part, compression="zstd", statistics=False)
         part.replace(path)
 
-    def _augment(self, task: Task) -> None:
+    def _augment(self, task: Job) -> None:
         path = Path(task["to"])
         if not path.with_suffix(".json").exists():
             run = self._run(f"after-{task['bucket']:05}")
-            write_arrow(grown(self.after, self._bucket(task), run), path)
+            write_arrow(grown(self.after, self._bucket(task), run, self.task), path)
             finish(path.with_suffix(".json"), dict(run.spent))
 
 

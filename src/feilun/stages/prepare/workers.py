@@ -148,12 +148,18 @@ def performer(setup: Task) -> Callable[[Task], Task]:
     """What does the tasks of one run of prepare."""
     from feilun.stages.prepare.stage import Prepare
     from feilun.stages.prepare.tasks import Tasks
+    from feilun.tasks import task_named
 
     prepare = setup["prepare"]
+    task = task_named(setup.get("task", ""))
     if isinstance(prepare, dict):
         prepare = Prepare.model_validate(prepare)
     return Tasks(
-        prepare, seed=setup["seed"], root=Path(setup["root"]), folder=Path(setup["folder"])
+        prepare.fitted(task),
+        seed=setup["seed"],
+        root=Path(setup["root"]),
+        folder=Path(setup["folder"]),
+        task=task,
     ).do
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feilun.core.text import columns, hashed, utf8
+from feilun.core.text import Texts, columns, hashed, strings, utf8
 
 TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=90)), max_size=20)
 
@@ -22,6 +22,20 @@ def test_every_text_is_its_bytes(texts: list[str | None]) -> None:
     assert given_texts.num == len(texts)
     parts = [given_texts.content[a:b].tobytes() for a, b in pairwise(starts)]
     assert parts == [(text or "").encode() for text in texts]
+
+
+@settings(deadline=None)
+@given(texts=TEXTS)
+def test_bytes_become_texts_again(texts: list[str | None]) -> None:
+    found = strings(utf8(pl.Series(texts, dtype=pl.String)))
+    assert found.dtype == pl.String
+    assert found.to_list() == [text or "" for text in texts]
+
+
+def test_texts_that_do_not_begin_at_0_are_refused() -> None:
+    content, starts = utf8(pl.Series(["one", "two"]))
+    with pytest.raises(ValueError, match="begin at 0"):
+        strings(Texts(content, starts[1:]))
 
 
 def test_slices_and_copies_are_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

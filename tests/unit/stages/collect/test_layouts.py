@@ -38,6 +38,7 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "label_studio": [TASK],
     "labelled": [{"text": "很好", "label": ["正面", "推荐"]}],
     "interactions": [{"user_id": "u1", "item_id": "i1", "timestamp": "1700000000"}],
+    "pairs": [{"sentence1": "怎么退货", "sentence2": "如何退款", "label": "1"}],
     "tabular": [{"age": str(n), "income": str(n * 7.5), "city": "北京"} for n in range(9)],
 }
 

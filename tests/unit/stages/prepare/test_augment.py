@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from feilun.core.records import SCHEMA, conform
+from feilun.models.family import Lesson
 from feilun.models.ngram import Ngram
 from feilun.stages.prepare.augment import Augment, check
 from feilun.stages.prepare.augment.check import Survey
@@ -204,7 +205,18 @@ def test_a_model_that_is_given_is_asked_instead(tmp_path: Path) -> None:
     frame, step, run = plain(), opposites(tmp_path), scratch(tmp_path)
     live = tmp_path / "live"
     live.mkdir()
-    Ngram(bits=16).fit(frame, frame.clear(), ["正面", "负面"], live, run)
+    Ngram(bits=16).fit(
+        Lesson(
+            frame,
+            frame.clear(),
+            (
+                "正面",
+                "负面",
+            ),
+        ),
+        live,
+        run,
+    )
     step.survey(lambda: iter([frame]), run, live)
     kept = Survey(run.folder / step._name())
     assert kept.models[0] is kept.models[1]

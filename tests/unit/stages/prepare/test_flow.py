@@ -179,6 +179,16 @@ def test_a_scratch_folder_from_before_a_restart_is_not_trusted(
     assert prepare(records, run).digest == wanted
 
 
+def test_a_corpus_parted_for_other_cores_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(given_to, "LEAST_ROWS", 10)
+    run = scratch(tmp_path, seed=3)
+    records = in_shards(REVIEWS, run, 10_000)
+    made = {prepare(records, run, workers=number).digest for number in (2, 3, 1)}
+    assert len(made) == 1
+
+
 def setup(folder: Path) -> dict[str, object]:
     return {
         "prepare": Prepare().model_dump(mode="json"),

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from feilun.stages.prepare import hanzi, mojibake
+from feilun.stages.prepare.nfkc import plain
 from feilun.stages.prepare.normalise import _MADE_SPACE, Normalise
 from feilun.wheel.runner import LocalRun
 from tests.unit.stages.prepare.steps import applied, apply
@@ -114,6 +115,33 @@ def test_line_breaks_stay_if_asked_for(run: LocalRun) -> None:
     text = "\n 一 \r\n\r\n\t二\u3000三\u2028四\x0b\x00五 \n"
     assert normalised(text, run) == "一 二 三 四 五"
     assert normalised(text, run, lines="keep") == "一\n二 三\n四\n五"
+
+
+def test_every_character_that_c_writes_is_written_as_unicode_has_it() -> None:
+    """Between two letters: a space at an end would go."""
+    every = pl.Series([f"a{chr(c)}b" for c in range(1, 0x110000) if not 0xD800 <= c < 0xE000])
+    fresh, left = plain(every)
+    written = ~pl.int_range(len(every), eager=True).is_in(left.implode())
+    assert written.sum() > 21_000
+    wanted = [unicodedata.normalize("NFKC", text) for text in every.filter(written)]
+    assert fresh.filter(written).to_list() == wanted
+
+
+CHINESE = "a .，。！Ａ１…—“〇中文龥\u3000\u2011\u2017\n\tée\u0301\xa0😀"
+
+
+@settings(deadline=None)
+@given(
+    texts=st.lists(
+        st.none() | st.text(CHINESE, max_size=9),
+        max_size=9,
+    ),
+    lines=st.sampled_from(["join", "keep"]),
+)
+def test_c_writes_what_the_expressions_write(texts: list[str | None], lines: str) -> None:
+    step = Normalise(lines=lines)  # type: ignore[arg-type]
+    column = pl.Series("text", texts, dtype=pl.String)
+    assert step._written(column).to_list() == step._composed(column).to_list()
 
 
 def test_every_character_that_nfkc_writes_with_a_space_is_known() -> None:

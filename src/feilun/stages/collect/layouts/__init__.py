@@ -17,6 +17,7 @@ from feilun.stages.collect.layouts import (
     interactions,
     label_studio,
     labelled,
+    pairs,
     sequences,
     tabular,
 )
@@ -41,6 +42,7 @@ _SHAPED = {
     "spans": entities.shaped,
     "label_studio": label_studio.shaped,
     "interactions": interactions.shaped,
+    "pairs": pairs.shaped,
 }
 
 

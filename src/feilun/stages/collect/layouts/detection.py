@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from feilun.stages.collect.columns import TEXT_NAMES
-from feilun.stages.collect.layouts.naming import NAMES, ROW, by_name
+from feilun.stages.collect.layouts.naming import NAMES, ROW, by_name, pair_in
 from feilun.stages.collect.layouts.rows import nested
 from feilun.stages.collect.layouts.sequences import looks_tagged
 
@@ -40,6 +40,8 @@ def _detected(chunk: pl.DataFrame, columns: Mapping[str, str]) -> str:
     ):
         if all(columns.get(role) or _named(names, layout, role) for role in roles):
             return layout
+    if _of_pairs(chunk, names, columns):
+        return "pairs"
     turns = _turns_layout(chunk, names, columns)
     if turns is not None:
         return turns
@@ -60,6 +62,20 @@ def _detected(chunk: pl.DataFrame, columns: Mapping[str, str]) -> str:
 
 def _named(names: Mapping[str, str], layout: str, role: str) -> str | None:
     return next((names[n] for n in NAMES[layout][role] if n in names), None)
+
+
+def _of_pairs(chunk: pl.DataFrame, names: Mapping[str, str], columns: Mapping[str, str]) -> bool:
+    """Whether two columns of texts go together, and no other is the text."""
+    if "first" in columns and "second" in columns:
+        return True
+    found = None if "text" in columns else pair_in(names)
+    if found is None:
+        return False
+    sides = set(found.values())
+    prose = [name for key, name in names.items() if key in TEXT_NAMES and name not in sides]
+    return not prose and all(
+        chunk.schema[name] == pl.String and not _numeric(chunk[name]) for name in sides
+    )
 
 
 def _first_of(chunk: pl.DataFrame, column: str) -> Any:

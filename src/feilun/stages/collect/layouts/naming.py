@@ -22,6 +22,7 @@ Layout = Literal[
     "spans",
     "label_studio",
     "interactions",
+    "pairs",
 ]
 """What the setting `layout` may say."""
 LAYOUTS: tuple[str, ...] = get_args(Layout)[1:]
@@ -35,6 +36,15 @@ _TURNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "tu
 _LABEL = ("label", "kto_tag", "标签")
 _PROMPT = ("prompt", "提示", "提示词")
 _TEXT = (*TEXT_NAMES, "data", "原文")
+
+PAIRS = (
+    ("first", "second"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"),
+    ("text_a", "text_b"), ("text1", "text2"), ("question1", "question2"), ("premise", "hypothesis"),
+    ("query", "title"), ("query1", "query2"), ("sentence_a", "sentence_b"), ("anchor", "positive"),
+    ("句子1", "句子2"), ("文本1", "文本2"), ("问题1", "问题2"),
+    ("问句1", "问句2"), ("句子一", "句子二"),
+)  # fmt: skip
+"""The names that the two columns of a pair of texts usually have."""
 
 NAMES: dict[str, dict[str, Sequence[str]]] = {
     "tabular": {"label": (*LABEL_NAMES, "y", "outcome", "目标", "结果")},
@@ -84,6 +94,12 @@ NAMES: dict[str, dict[str, Sequence[str]]] = {
                   "行为", "行为类型", "事件", "事件类型", "动作"),
         "value": ("rating", "value", "score", "stars", "weight", "评分", "打分", "分数", "星级"),
     },
+    "pairs": {
+        "first": tuple(first for first, _second in PAIRS),
+        "second": tuple(second for _first, second in PAIRS),
+        "label": (*LABEL_NAMES, "gold_label", "similarity", "score", "is_duplicate", "same",
+                  "relevance", "相似度", "是否相同", "是否相似", "是否重复", "相同"),
+    },
 }  # fmt: skip
 """Layout → role → the names its column may have, the likeliest first."""
 
@@ -95,6 +111,7 @@ REQUIRED = {
     "completion": ("prompt", "completion"),
     "spans": ("text",),
     "interactions": ("user", "item"),
+    "pairs": ("first", "second"),
 }
 """Roles without which a layout cannot be read."""
 
@@ -102,6 +119,14 @@ REQUIRED = {
 def by_name(names: Sequence[str]) -> dict[str, str]:
     """The columns by their name in lower case, without white space around it."""
     return {name.strip().lower(): name for name in reversed(names) if name != ROW}
+
+
+def pair_in(names: Mapping[str, str]) -> dict[str, str] | None:
+    """The columns of a pair of texts, by role, if two of `names` (see `by_name`) go together."""
+    for first, second in PAIRS:
+        if first in names and second in names:
+            return {"first": names[first], "second": names[second]}
+    return None
 
 
 def resolved(
@@ -120,6 +145,8 @@ def resolved(
         return {"text": "text"}  # one row per line of a text file
     names = by_name(known)
     found = dict(columns)
+    if layout == "pairs" and not found.keys() & {"first", "second"}:
+        found |= pair_in(names) or {}
     for role, usual in NAMES[layout].items():
         if role not in found:
             free = (names[n] for n in usual if n in names and names[n] not in found.values())

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import polars as pl
@@ -16,10 +16,11 @@ import polars as pl
 from feilun.core.run import Run
 from feilun.core.text import hashed
 from feilun.models import folder as model_folder
-from feilun.models.family import Predictor
+from feilun.models.family import Lesson
 from feilun.models.ngram import Ngram
 from feilun.stages.prepare.augment.edits import Lots
 from feilun.stages.prepare.twins import twin_key
+from feilun.tasks.task import Scorer
 
 CARD = "survey.json"
 MADE = "augment:"
@@ -58,20 +59,32 @@ class Survey:
         self.labels: dict[str, int] = card["labels"]
         self.keys: np.ndarray = np.load(folder / "keys.npy", mmap_mode="r")
         paths = [Path(path) if path.startswith("/") else folder / path for path in card["models"]]
-        loaded = {path: model_folder.load(path) for path in paths}
-        self.models: list[Predictor] = [loaded[path] for path in paths]
+        loaded = {path: cast(Scorer, model_folder.load(path)) for path in paths}
+        self.models: list[Scorer] = [loaded[path] for path in paths]
 
     @classmethod
-    def of(cls, frames: Frames, run: Run, folder: Path, model: Path | None = None) -> Survey:
+    def of(
+        cls,
+        frames: Frames,
+        run: Run,
+        folder: Path,
+        model: Path | None = None,
+        *,
+        judges: bool = True,
+    ) -> Survey:
         """Goes over the training split twice and keeps what it finds in `folder`, all or
         nothing. `model` is the folder of a model to ask instead of training two, such as the
-        live one."""
+        live one; without `judges` there is none."""
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(dir=folder.parent))
         try:
             keys, labels = _counted(frames())
             np.save(draft / "keys.npy", keys)
-            names = [str(model.resolve())] * 2 if model else _trained(frames, labels, draft, run)
+            names = []
+            if judges:
+                names = (
+                    [str(model.resolve())] * 2 if model else _trained(frames, labels, draft, run)
+                )
             card = json.dumps({"labels": labels, "models": names}, ensure_ascii=False)
             (draft / CARD).write_text(card, encoding="utf-8")
             draft.replace(folder)
@@ -175,7 +188,8 @@ def _trained(frames: Frames, labels: dict[str, int], folder: Path, run: Run) -> 
             return []
         name = f"model-{side}"
         (folder / name).mkdir()
-        family.fit(rows, rows.clear(), sorted(found), folder / name, run.within(f"check-{side}"))
+        lesson = Lesson(rows, rows.clear(), tuple(sorted(found)))
+        family.fit(lesson, folder / name, run.within(f"check-{side}"))
         names.append(name)
     return names
 

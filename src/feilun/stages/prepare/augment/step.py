@@ -18,7 +18,9 @@ from feilun.core.secret import Secret
 from feilun.stages.prepare.augment import asking
 from feilun.stages.prepare.augment.check import CARD, Frames, Survey
 from feilun.stages.prepare.augment.making import Making
-from feilun.stages.prepare.step import Step
+from feilun.stages.prepare.fit import one_label
+from feilun.stages.prepare.step import Step, StepUnfit
+from feilun.tasks import Task
 
 Method = Literal[
     "synonyms", "homophones", "shapes", "delete", "swap", "back_translate", "paraphrase"
@@ -38,6 +40,11 @@ class Augment(Step):
     Whether it helps must be measured. For `ngram` it did not on 100 to 4,000 Chinese reviews
     (synonyms: +0.7 to -0.2 points, noise: -1.5 to 0); noise made it surer on texts with typing
     errors (+0.2 to +0.6 points) from 1,000 reviews on.
+
+    For `tag` entities stay as they are and their spans move with them. Only `classify` with one
+    label per record has a model that can `check`; for the other tasks nothing is rejected.
+    `minimum_label` is for tasks with one label per record, and language models write no text
+    with spans.
 
     The same seed and record give the same new texts, in whatever shards and order they come; of
     language models that holds as far as their server does.
@@ -87,6 +94,14 @@ class Augment(Step):
             )
         return self
 
+    def fitted(self, task: Task) -> Self:
+        """Without a check where no classifier of texts can judge; raises `StepUnfit` for
+        `minimum_label` where a record has not one label."""
+        if self.minimum_label is not None and not one_label(task):
+            raise StepUnfit(self.use, task.use, setting="minimum_label")
+        judged = task.use == "classify" and one_label(task)
+        return self if judged or not self.check else self.model_copy(update={"check": False})
+
     def survey(self, frames: Frames, run: Run, model: Path | None = None) -> None:
         """Looks at the whole training split once, before `apply` is given its shards, maybe in
         other processes: counts its labels, notes its texts, trains the models that check; or
@@ -95,7 +110,7 @@ class Augment(Step):
         above. What is there is not made again."""
         folder = run.folder / self._name()
         if not (folder / CARD).exists():
-            Survey.of(frames, run, folder, model)
+            Survey.of(frames, run, folder, model, judges=self.check)
 
     def reads(self, root: Path) -> tuple[Path, ...]:
         """The files beside the records that the result depends on."""
@@ -111,7 +126,7 @@ class Augment(Step):
         run.folder.mkdir(parents=True, exist_ok=True)
         alone = Path(tempfile.mkdtemp(dir=run.folder))
         try:
-            found = Survey.of(lambda: iter([frame]), run, alone / "survey")
+            found = Survey.of(lambda: iter([frame]), run, alone / "survey", judges=self.check)
             return Making(self, found, run.folder, run).grown(frame)
         finally:
             shutil.rmtree(alone, ignore_errors=True)

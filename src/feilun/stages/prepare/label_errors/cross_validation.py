@@ -9,6 +9,7 @@ import numpy as np
 from feilun.core.compiled import usable_cores
 from feilun.models.ngram import Ngram, native
 from feilun.models.ngram.calibration import Calibration, calibrated
+from feilun.models.ngram.goal import Exclusive
 from feilun.models.ngram.text import lines
 from feilun.models.ngram.training import FEW_TEXTS, Features, Machine, Plan, features, fit
 from feilun.stages.prepare.label_errors.confident import doubted, thresholds
@@ -87,7 +88,7 @@ class CrossValidated:
 
         def one(number: int) -> tuple[Machine, np.ndarray]:
             chosen = np.flatnonzero((taught >= 0) & (taught != number))
-            machine = fit(learnt, chosen, given, self._num_classes, plan)
+            machine = fit(learnt, chosen, Exclusive(given, self._num_classes), plan)
             left_out = np.flatnonzero(fold == number).astype(np.int32)
             return machine, _margins(learnt.rows, left_out, machine)
 

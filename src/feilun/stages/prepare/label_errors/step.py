@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -13,6 +13,7 @@ from pydantic import Field
 from feilun.core.i18n import _
 from feilun.core.run import Run
 from feilun.stages.prepare.corpus import Corpus
+from feilun.stages.prepare.fit import one_label
 from feilun.stages.prepare.label_errors.confident import (
     Doubts,
     Prune,
@@ -23,7 +24,8 @@ from feilun.stages.prepare.label_errors.confident import (
 )
 from feilun.stages.prepare.label_errors.cross_validation import CrossValidated
 from feilun.stages.prepare.lots import lots
-from feilun.stages.prepare.step import DROPS, CorpusStep
+from feilun.stages.prepare.step import DROPS, CorpusStep, StepUnfit
+from feilun.tasks import Task
 
 SUSPECTS = "suspects.json"
 """The file in `run.folder` that tells of the suspects."""
@@ -69,7 +71,8 @@ class LabelErrors(CorpusStep):
     flipped, four in ten had their label from the start (benchmarks/label_errors.py). So nothing
     is dropped unless `action` says so, and then of no label more than `most_share`, the most
     doubtful ones. Put this step after `near_duplicates`: a copy in another fold confirms a
-    wrong label; and after `mask`: the report shows suspects' texts.
+    wrong label; and after `mask`: the report shows suspects' texts. It is for the task `classify`
+    with one label per record: what judges is a classifier of texts.
     """
 
     use: ClassVar[str] = "label_errors"
@@ -96,6 +99,12 @@ class LabelErrors(CorpusStep):
         description="records to train on (of 10 million characters at most); beyond, a sample is "
         "taken, and all are judged",
     )
+
+    def fitted(self, task: Task) -> Self:
+        """Raises `StepUnfit` where the records are no texts with one label."""
+        if task.use != "classify" or not one_label(task):
+            raise StepUnfit(self.use, task.use)
+        return self
 
     def decide(self, corpus: Corpus, run: Run) -> pl.DataFrame:
         """The suspects to drop; writes `suspects.json` into `run.folder`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import cache
 from html import unescape
 from html.entities import html5
 
@@ -42,6 +41,7 @@ _EVIDENCE = (
     rf"""|<(?:{_KNOWN})\s(?:[^<>=]*\s)?[a-z_:@][-\w:.@]*=(?:"[^"<]*"|'[^'<]*'|[^\s"'<>]+)[^<>]*>"""
 )
 _ENTITY = r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
+_NAMED = r"&[A-Za-z][A-Za-z0-9]{1,31};"
 _NUMBER = re.compile(r"&#(?:[0-9]{1,7}|[xX][0-9a-fA-F]{1,6});")
 
 # A tag ends at the first > outside quotes; with a quote that never closes, at the first one.
@@ -120,17 +120,20 @@ def _without_unread(texts: pl.Series) -> pl.Series:
     return texts
 
 
-@cache
-def _named() -> tuple[list[str], list[str]]:
-    named = {f"&{name}": value for name, value in html5.items() if name.endswith(";")}
-    named["&nbsp;"] = " "
-    return list(named), list(named.values())
-
-
 def _decoded(texts: pl.Series) -> pl.Series:
-    named = matching(texts, "&", r"&[A-Za-z][A-Za-z0-9]{1,31};")
-    texts = where(texts, named, lambda rows: rows.str.replace_many(*_named()))
+    texts = where(texts, matching(texts, "&", _NAMED), _names_decoded)
     return where(texts, matching(texts, "&#", _NUMBER.pattern), each(_numbers_decoded))
+
+
+def _names_decoded(texts: pl.Series) -> pl.Series:
+    # Those that are there: to look for all two thousand takes longer to begin than to do.
+    found = texts.str.extract_all(_NAMED).explode().unique().to_list()
+    names = [name for name in found if name[1:] in html5]
+    return texts.str.replace_many(names, [_meant(name) for name in names]) if names else texts
+
+
+def _meant(name: str) -> str:
+    return " " if name == "&nbsp;" else html5[name[1:]]
 
 
 def _numbers_decoded(text: str) -> str:

@@ -228,7 +228,7 @@ KINDS = (
         r"[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-Z][·•.\- ]?"
         r"(?:[A-HJ-NP-Z0-9]{4}[A-HJ-NP-Z0-9挂学警港澳]|[A-HJK][A-HJ-NP-Z0-9][0-9]{4}|[0-9]{5}[A-HJK])"
         r"(?![0-9A-Za-z])", _plate)),
-    Kind("ip", DIGITS, r"[0-9]\.[0-9]{1,3}\.[0-9]|[0-9A-Fa-f]:[0-9A-Fa-f]{0,4}:", _either(
+    Kind("ip", DIGITS, r"\.[0-9]{1,3}\.[0-9]|:[0-9A-Fa-f]{0,4}:", _either(
         _ipv4,
         matching(r"(?<![0-9A-Za-z:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![0-9A-Za-z:])",
                  checksums.address_ip))),
