@@ -70,8 +70,9 @@ def main() -> int:
     chosen = harness.arguments(__doc__ or "")
     pinned = harness.one_core()
     warnings.simplefilter("ignore")
+    from feilun.models.family import Lesson
     from feilun.models.ngram import Ngram
-    from feilun.tasks.metrics import gain
+    from feilun.tasks import Classify
 
     data = reviews()
     test, train = data.head(NUM_TEST), data.slice(NUM_TEST)
@@ -84,7 +85,9 @@ def main() -> int:
         folder = Path(name)
 
         def fit_ours() -> None:
-            Ngram().fit(train, train.head(0), names, folder, harness.quiet_run(folder))
+            Ngram().fit(
+                Lesson(train, train.head(0), tuple(names)), folder, harness.quiet_run(folder)
+            )
 
         training = harness.paired(fit_ours, lambda: theirs().fit(rows, labels), chosen.pairs)
         ours, peer = Ngram.load(folder), theirs().fit(rows, labels)
@@ -99,7 +102,9 @@ def main() -> int:
     )
     answers = [names[at] for at in ours.scores(texts).argmax(axis=1)]
     answers_theirs = list(peer.predict(texts))
-    lead = gain(truth, answers, answers_theirs, metric="accuracy", against="svm", seed=SEED)
+    lead = Classify().gain(
+        truth, answers, answers_theirs, metric="accuracy", against="svm", seed=SEED
+    )
 
     def figures(which: str, given: list[str]) -> dict[str, float]:
         right = sum(a == t for a, t in zip(given, truth, strict=True))

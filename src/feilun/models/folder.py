@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from feilun.core.errors import Damaged
+from feilun.core.errors import Damaged, FeilunError, shortened
 from feilun.core.i18n import _
 from feilun.core.part import find
 from feilun.models.family import Family, Predictor
+from feilun.tasks import Classify, Task, task_named
 
 CARD = "feilun.json"
 FORMAT = 1
@@ -26,20 +27,40 @@ class NotAModel(Damaged):
         )
 
 
+_INPUT = {"match": "first, second"}
+_OUTPUT = {"tag": "entities", "regress": "value, interval"}
+"""Of the tasks that differ from a text with labels and their scores."""
+
+
 def write_card(
-    folder: Path, architecture: str, labels: Sequence[str], settings: dict[str, Any]
+    folder: Path,
+    architecture: str,
+    labels: Sequence[str],
+    settings: dict[str, Any],
+    task: Task = Classify(),  # noqa: B008  # immutable
+    **more: Any,
 ) -> None:
-    """Writes `feilun.json`: format, task, architecture, labels, signature and settings."""
+    """Writes `feilun.json`: format, task, architecture, labels, signature, settings, and `more`
+    of what a task or family needs (JSON): `interval` for `regress`."""
     card = {
         "format": FORMAT,
-        "task": "classify",
+        "task": task.named(),
         "architecture": architecture,
         "labels": list(labels),
-        "signature": {"input": "text", "output": "label, score, scores"},
+        "signature": {
+            "input": _INPUT.get(task.use, "text"),
+            "output": _OUTPUT.get(task.use, "label, score, scores"),
+        },
         "settings": settings,
+        **more,
     }
     text = json.dumps(card, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
     (folder / CARD).write_text(text, encoding="utf-8")
+
+
+def read_task(card: dict[str, Any]) -> Task:
+    """The task of a card that `read_card` read: what the model answers."""
+    return task_named(card.get("task", ""))
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -50,6 +71,10 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise NotAModel(folder, str(error)) from None
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise NotAModel(folder, _("its format is not {format}").format(format=FORMAT))
+    try:
+        read_task(card)
+    except (FeilunError, LookupError, TypeError, ValueError) as error:
+        raise NotAModel(folder, shortened(error)) from None
     return card
 
 

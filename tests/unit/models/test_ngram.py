@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from safetensors.numpy import load_file, save_file
 
 from feilun.core.compiled import KernelsMissing
-from feilun.models.family import LabelUnknown, NothingToLearn
+from feilun.models.family import LabelUnknown, Lesson, NothingToLearn
 from feilun.models.folder import NotAModel
 from feilun.models.ngram import Ngram, native, predict, training
 from feilun.models.ngram.calibration import calibrated
@@ -44,6 +44,10 @@ class Quiet:
         self.logged[metric] = value
 
 
+def _lesson(rows: pl.DataFrame) -> Lesson:
+    return Lesson(rows, rows.head(0), tuple(sorted(set(rows["label"]))))
+
+
 def frame(copies: int = 1) -> pl.DataFrame:
     texts = [f"{text} {i}" for i in range(copies) for text in (*GOOD, *BAD)]
     return pl.DataFrame({"text": texts, "label": (["good"] * 6 + ["bad"] * 6) * copies})
@@ -52,7 +56,9 @@ def frame(copies: int = 1) -> pl.DataFrame:
 def trained(folder: Path, records: pl.DataFrame, labels=("bad", "good"), seed=7, **chosen):
     folder.mkdir(parents=True, exist_ok=True)
     run = Quiet(seed)
-    Ngram(**{"bits": 16, **chosen}).fit(records, records.head(3), labels, folder, run)
+    Ngram(**{"bits": 16, **chosen}).fit(
+        Lesson(records, records.head(3), tuple(labels)), folder, run
+    )
     return run
 
 
@@ -310,11 +316,11 @@ def test_nothing_to_learn_from_is_refused(tmp_path):
 
 
 def test_the_estimate_keeps_the_settings_and_grows_with_the_records():
-    family, few = Ngram(bits=16).estimate(frame(100), 60, Quiet())
-    many = Ngram(bits=16).estimate(pl.concat([frame(100)] * 50), 60, Quiet()).seconds
+    family, few = Ngram(bits=16).estimate(_lesson(frame(100)), 60, Quiet())
+    many = Ngram(bits=16).estimate(_lesson(pl.concat([frame(100)] * 50)), 60, Quiet()).seconds
     assert family == Ngram(bits=16)
     assert 0 < few < many
-    assert Ngram().estimate(frame().head(0), 60, Quiet()).seconds == 0
+    assert Ngram().estimate(_lesson(frame().head(0)), 60, Quiet()).seconds == 0
 
 
 @pytest.mark.parametrize(

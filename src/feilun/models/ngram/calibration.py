@@ -16,13 +16,16 @@ import numpy as np
 MOST_SHIFTS = 32
 """Classes beyond which only the slope is fitted: a shift each costs classes² per record."""
 LEAST_SLOPE = 0.05
+LEAST_CHANCE = 0.1
+"""At which a label can be an answer: of a label that nothing tells, the best expected F1 is that
+of giving it to every text."""
 _STEPS, _ENOUGH, _RIDGE = 50, 1e-9, 1e-6
 
 
 class Calibration(NamedTuple):
-    """`slope` and `shift` `[classes]`."""
+    """`slope` (a number, or `[labels]` where each has its own) and `shift` `[classes]`."""
 
-    slope: float
+    slope: float | np.ndarray
     shift: np.ndarray
 
 
@@ -51,6 +54,36 @@ def calibrated(margins: np.ndarray, truth: np.ndarray, num_classes: int) -> Cali
     # With a handful of records, margins may point the wrong way; then only their order counts.
     slope = max(float(at[0]), LEAST_SLOPE)
     return Calibration(slope, _shift(at, num_classes) if slope == at[0] else np.zeros(num_classes))
+
+
+def independent(margins: np.ndarray, held: np.ndarray) -> Calibration:
+    """A calibration of each column of `margins` `[records, labels]` by itself, `slope` and
+    `shift` `[labels]`: 1 / (1 + exp(-(slope * margin + shift))) is one half where to answer «it
+    has the label» (`held`, bool) is expected to give the best F1.
+
+    That is where the calibrated probability is half of the best expected F1 (Lipton, Elkan,
+    Naryanaswamy, "Optimal thresholding of classifiers to maximize F1 measure", 2014); the shift
+    takes it to one half, and so moves the odds of all other probabilities alike.
+    """
+    num_labels = held.shape[1]
+    slopes, shifts = np.empty(num_labels), np.empty(num_labels)
+    for i in range(num_labels):
+        slope, (_first, shift) = calibrated(margins[:, [i]], held[:, i].astype(np.int64), 2)
+        if slope <= LEAST_SLOPE:
+            # Margins that tell nothing leave the label as likely as it is on the whole.
+            num = held[:, i].sum()
+            shift = np.log((num + 1) / (len(held) - num + 1)) - slope * margins[:, i].mean()
+        chance = 1 / (1 + np.exp(-(slope * margins[:, i] + shift)))
+        half = max(_best_f1(chance) / 2, LEAST_CHANCE)
+        slopes[i], shifts[i] = slope, shift - np.log(half / (1 - half))
+    return Calibration(slopes, shifts)
+
+
+def _best_f1(chance: np.ndarray) -> float:
+    """The greatest expected F1 of answering yes to the likeliest so many."""
+    sure = np.cumsum(np.sort(chance)[::-1])
+    found = 2 * sure / (np.arange(1, len(sure) + 1) + sure[-1])
+    return float(np.clip(found.max(), 1e-6, 1 - 1e-6))
 
 
 def _targets(truth: np.ndarray, num_classes: int) -> np.ndarray:

@@ -1,18 +1,13 @@
-/* Hashed n-grams, a linear support vector machine, and its answers. Plain C99, no globals.
+/* Rows of n-grams, linear machines over them, and their answers. Plain C99, no globals.
  *
  * Python calls these through ctypes, which releases the GIL; every function works only on what
  * it is given, so any number of threads may call any of them. Those that allocate return
- * NO_MEMORY when they cannot; nothing else can fail, because kernels.py and predict.py check
+ * NO_MEMORY when they cannot; nothing else can fail, because native.py and predict.py check
  * every size first.
  *
- * A text is normalised UTF-8 (NFKC, case folded) with no line break in it; texts come joined by
- * line breaks, so one string and one call carry a batch.
+ * Texts (see grams.h) come joined by line breaks, so one string and one call carry a batch.
  */
-#include <math.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "grams.h"
 
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
@@ -20,181 +15,7 @@
 #define EXPORT __attribute__((visibility("default")))
 #endif
 
-enum { DONE = 0, NO_MEMORY = -1 };
-
-/* ---- Text to features ------------------------------------------------------------------- */
-
-typedef struct {
-    int32_t min_chars, max_chars; /* orders of character n-grams */
-    int32_t max_words;            /* orders of word n-grams, from 1; 0: none */
-    int32_t bits;                 /* 2^bits buckets */
-} Shape;
-
-typedef struct {
-    uint32_t bucket, count;
-} Gram;
-
-typedef struct {
-    uint32_t *chars; /* the text's code points, between two spaces */
-    int64_t num_chars, char_capacity;
-    Gram *grams; /* its distinct n-grams, in order of first occurrence */
-    int64_t num_grams, gram_capacity;
-    uint32_t *slots; /* open addressing: 0 is free, otherwise 1 + an index into grams */
-    uint64_t mask;
-    int64_t slot_capacity;
-} Scratch;
-
-static const uint64_t CHAR_SEED = 0x243F6A8885A308D3u; /* digits of pi: nothing up our sleeve */
-static const uint64_t WORD_SEED = 0x13198A2E03707344u;
-static const uint64_t STEP = 0x9E3779B97F4A7C15u; /* 2^64 / golden ratio (Knuth, TAOCP 6.4) */
-static const uint64_t LAST = 0xD6E8FEB86659FD93u; /* any odd number with mixed bits */
-
-static void scratch_free(Scratch *s) {
-    free(s->chars);
-    free(s->grams);
-    free(s->slots);
-}
-
-/* Makes *block hold at least `wanted` items; its content is lost. */
-static int reserve(void **block, int64_t *capacity, int64_t wanted, size_t size) {
-    if (wanted <= *capacity) return DONE;
-    int64_t room = wanted + wanted / 2 + 256;
-    if ((uint64_t)room > SIZE_MAX / size) return NO_MEMORY;
-    free(*block);
-    *block = malloc((size_t)room * size);
-    *capacity = *block ? room : 0;
-    return *block ? DONE : NO_MEMORY;
-}
-
-static int is_space(uint32_t c) { return c == ' ' || (c >= 9 && c <= 13); }
-
-/* Whether `c` belongs to words that their script sets apart by spaces. Ranges, not a table:
- * a punctuation mark taken for a letter costs one useless feature, a table costs 100 kB. */
-static int in_word(uint32_t c) {
-    if (c < 0x80) return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
-    if (c < 0xC0 || c == 0xD7 || c == 0xF7) return 0;
-    if (c < 0x0E00) return 1;                    /* Latin … Hebrew, Arabic, Indic */
-    if (c < 0x0F00) return 0;                    /* Thai, Lao */
-    if (c >= 0x1000 && c <= 0x109F) return 0;    /* Burmese */
-    if (c >= 0x1780 && c <= 0x17FF) return 0;    /* Khmer */
-    if (c < 0x2000) return 1;
-    return c >= 0xAC00 && c <= 0xD7A3;           /* Hangul; neither Han, kana nor symbols */
-}
-
-/* The character at *p, which moves past it. Never reads at or past `end`: a sequence cut short
- * gives what bytes there are. Surrogates (as `surrogatepass` writes them) are characters. */
-static uint32_t decode(const uint8_t **p, const uint8_t *end) {
-    const uint8_t *at = *p;
-    uint32_t c = *at++;
-    int more = c < 0xC0 ? 0 : c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
-    if (more) c &= 0x3Fu >> more;
-    while (more-- > 0 && at < end && (*at & 0xC0) == 0x80) c = c << 6 | (*at++ & 0x3Fu);
-    *p = at;
-    return c;
-}
-
-/* Fills s->chars with a space, the characters with runs of white space made one space, and a
- * space; a text of white space alone gives no characters at all. */
-static int read_chars(const uint8_t *text, int64_t size, Scratch *s) {
-    if (reserve((void **)&s->chars, &s->char_capacity, size + 2, sizeof *s->chars))
-        return NO_MEMORY;
-    const uint8_t *end = text + size;
-    int64_t n = 0;
-    s->chars[n++] = ' ';
-    while (text < end) {
-        /* A stray continuation byte is nothing: fl_most_grams counts on that. */
-        if ((*text & 0xC0) == 0x80) {
-            text++;
-            continue;
-        }
-        uint32_t c = decode(&text, end);
-        if (!is_space(c)) s->chars[n++] = c;
-        else if (s->chars[n - 1] != ' ') s->chars[n++] = ' ';
-    }
-    if (s->chars[n - 1] != ' ') s->chars[n++] = ' ';
-    s->num_chars = n > 1 ? n : 0;
-    return DONE;
-}
-
-/* Sizes the table for the text in s->chars: at most half full, and never more than the buckets
- * need, so that a text of any length has a bounded table. */
-static int clear_grams(const Shape *shape, Scratch *s) {
-    int64_t orders = shape->max_chars - shape->min_chars + 1 + shape->max_words;
-    int64_t most = (int64_t)1 << shape->bits;
-    int64_t grams = s->num_chars * orders < most ? s->num_chars * orders : most;
-    int64_t slots = 64;
-    while (slots < 2 * grams) slots *= 2;
-    if (reserve((void **)&s->grams, &s->gram_capacity, grams, sizeof *s->grams)) return NO_MEMORY;
-    if (reserve((void **)&s->slots, &s->slot_capacity, slots, sizeof *s->slots)) return NO_MEMORY;
-    memset(s->slots, 0, (size_t)slots * sizeof *s->slots);
-    s->mask = (uint64_t)slots - 1;
-    s->num_grams = 0;
-    return DONE;
-}
-
-static uint64_t mix(uint64_t hash, uint64_t item) {
-    hash = (hash ^ item) * STEP;
-    return hash ^ hash >> 32;
-}
-
-static void add(uint64_t hash, int32_t bits, Scratch *s) {
-    uint32_t bucket = (uint32_t)((hash * LAST) >> (64 - bits));
-    uint64_t slot = bucket & s->mask;
-    while (s->slots[slot]) {
-        Gram *gram = &s->grams[s->slots[slot] - 1];
-        if (gram->bucket == bucket) {
-            gram->count++;
-            return;
-        }
-        slot = (slot + 1) & s->mask;
-    }
-    s->grams[s->num_grams].bucket = bucket;
-    s->grams[s->num_grams].count = 1;
-    s->slots[slot] = (uint32_t)++s->num_grams;
-}
-
-static void add_char_grams(const Shape *shape, Scratch *s) {
-    for (int64_t i = 0; i < s->num_chars; i++) {
-        uint64_t hash = CHAR_SEED;
-        int64_t longest = s->num_chars - i < shape->max_chars ? s->num_chars - i : shape->max_chars;
-        for (int64_t n = 1; n <= longest; n++) {
-            hash = mix(hash, s->chars[i + n - 1]);
-            if (n >= shape->min_chars) add(hash, shape->bits, s);
-        }
-    }
-}
-
-enum { MOST_WORDS = 4 };
-
-static void add_word_grams(const Shape *shape, Scratch *s) {
-    uint64_t open[MOST_WORDS] = {0}; /* hashes of the n-grams that end at the last word */
-    int32_t num_open = 0;
-    for (int64_t i = 0; i < s->num_chars;) {
-        if (!in_word(s->chars[i])) {
-            /* A space joins two words into a pair; anything else parts them. */
-            if (s->chars[i++] != ' ') num_open = 0;
-            continue;
-        }
-        uint64_t word = WORD_SEED;
-        for (; i < s->num_chars && in_word(s->chars[i]); i++) word = mix(word, s->chars[i]);
-        if (num_open < shape->max_words) num_open++;
-        for (int32_t n = num_open - 1; n > 0; n--) open[n] = mix(open[n - 1], word);
-        open[0] = word;
-        for (int32_t n = 0; n < num_open; n++) add(mix(open[n], WORD_SEED), shape->bits, s);
-    }
-}
-
-static int read_grams(const uint8_t *text, int64_t size, const Shape *shape, Scratch *s) {
-    if (read_chars(text, size, s) || clear_grams(shape, s)) return NO_MEMORY;
-    add_char_grams(shape, s);
-    if (shape->max_words) add_word_grams(shape, s);
-    return DONE;
-}
-
-/* Sublinear term frequency; the first few are most of them. */
-static float damped(uint32_t count) {
-    return count == 1 ? 1.0f : (float)(1.0 + log((double)count));
-}
+/* ---- Texts to rows ---------------------------------------------------------------------- */
 
 /* Where each of `num_texts` texts, joined by line breaks, starts; starts[num_texts] is one past
  * the end of the last plus one. Returns the number of texts found, at most num_texts. */
@@ -398,6 +219,37 @@ EXPORT int64_t fl_solve(const int64_t *starts, const int32_t *columns, const flo
     return epoch < max_epochs ? epoch : max_epochs;
 }
 
+/* Minimises |w|^2 / 2 + sum of cost_i * (w x_i + bias - target_i)^2 over the rows `order[num]`
+ * (which is shuffled), `diagonal[i]` being 1 / (2 cost_i); `alpha` and `w` as in fl_solve. Stops
+ * when no gradient of an epoch is above `tolerance`; returns the epochs taken.
+ *
+ * Source: Ho, Lin, "Large-scale linear support vector regression", JMLR 2012, algorithm 4 for the
+ * squared loss, with epsilon 0, where the dual has no bounds: every step is exact. */
+EXPORT int64_t fl_ridge(const int64_t *starts, const int32_t *columns, const float *values,
+                        int32_t *order, int64_t num, const double *target, const double *diagonal,
+                        double *alpha, float *w, int64_t num_features, double tolerance,
+                        int64_t max_epochs, uint64_t seed) {
+    Rows x = {starts, columns, values};
+    int64_t epoch = 0;
+    while (epoch < max_epochs) {
+        double most = 0.0;
+        epoch++;
+        shuffle(order, num, &seed);
+        for (int64_t k = 0; k < num; k++) {
+            int32_t i = order[k];
+            double square = (starts[i + 1] > starts[i]) + 1.0;
+            double gradient = dot(&x, i, w) + w[num_features] - target[i] + diagonal[i] * alpha[i];
+            double step = -gradient / (square + diagonal[i]);
+            if (fabs(gradient) > most) most = fabs(gradient);
+            alpha[i] += step;
+            add_row(&x, i, (float)step, w);
+            w[num_features] += (float)step;
+        }
+        if (most <= tolerance) break;
+    }
+    return epoch;
+}
+
 /* margins[k] = w · x + bias for the rows rows[k]. */
 EXPORT void fl_margins(const int64_t *starts, const int32_t *columns, const float *values,
                        const int32_t *rows, int64_t num, const float *w, int64_t num_features,
@@ -410,15 +262,18 @@ EXPORT void fl_margins(const int64_t *starts, const int32_t *columns, const floa
 
 typedef struct {
     Shape shape;
-    int32_t num_classes;    /* columns of the answer, from 2 */
-    int32_t num_margins;    /* weight vectors: num_classes, or 1 for two classes */
+    int32_t num_classes;    /* columns of the answer */
+    int32_t num_margins;    /* weight vectors: num_classes, or 1 for two exclusive classes */
+    int32_t kind;           /* what a margin becomes */
     const uint64_t *member; /* bit b: some feature has bucket b */
     const int32_t *rank;    /* set bits before each word of `member` */
     const float *table;     /* per feature: scale, then scale * weight per margin */
     const float *bias;      /* [num_margins] */
-    const float *slope;     /* [1] */
+    const float *slope;     /* [1]; INDEPENDENT: [num_classes] */
     const float *shift;     /* [num_classes] */
 } Model;
+
+enum { EXCLUSIVE = 0, INDEPENDENT = 1, VALUE = 2 };
 
 static int count_bits(uint64_t x) {
     x -= x >> 1 & 0x5555555555555555u;
@@ -457,6 +312,15 @@ static void calibrate(const Model *m, const double *margin, double *z, float *ro
     for (int32_t c = 0; c < m->num_classes; c++) row[c] = (float)(z[c] / sum);
 }
 
+/* Each class by itself: 1 / (1 + exp(-z)), or z itself for a value; z = slope * margin + shift. */
+static void each(const Model *m, const double *margin, float *row) {
+    for (int32_t c = 0; c < m->num_classes; c++) {
+        double slope = m->slope[m->kind == INDEPENDENT ? c : 0];
+        double z = slope * margin[c] + m->shift[c];
+        row[c] = (float)(m->kind == VALUE ? z : 1.0 / (1.0 + exp(-z)));
+    }
+}
+
 static void answer(const Model *m, const Scratch *s, double *margin, float *row) {
     double square = 0.0;
     for (int32_t k = 0; k < m->num_margins; k++) margin[k] = 0.0;
@@ -474,10 +338,11 @@ static void answer(const Model *m, const Scratch *s, double *margin, float *row)
     }
     double scale = 1.0 / sqrt(square);
     for (int32_t k = 0; k < m->num_margins; k++) margin[k] = margin[k] * scale + m->bias[k];
-    calibrate(m, margin, margin + m->num_margins, row);
+    if (m->kind == EXCLUSIVE) calibrate(m, margin, margin + m->num_margins, row);
+    else each(m, margin, row);
 }
 
-/* Probabilities `out` [last - first, num_classes] of the texts first..last; a text of which
+/* Probabilities (or values) `out` [last - first, num_classes] of the texts first..last; a text of which
  * the model knows no n-gram gets a row of NaN. */
 EXPORT int64_t fl_predict(const Model *model, const uint8_t *bytes, const int64_t *starts,
                           int64_t first, int64_t last, float *out) {
@@ -489,6 +354,55 @@ EXPORT int64_t fl_predict(const Model *model, const uint8_t *bytes, const int64_
         if (result == DONE) answer(model, &s, margin, out + (i - first) * model->num_classes);
     }
     free(margin);
+    scratch_free(&s);
+    return result;
+}
+
+/* features[i] of buckets[i], by the index that fl_index made; -1 for one that has none. */
+EXPORT void fl_lookup(const uint64_t *member, const int32_t *rank, const int32_t *buckets,
+                      int64_t num, int32_t *features) {
+    Model m = {.member = member, .rank = rank};
+    for (int64_t i = 0; i < num; i++) features[i] = (int32_t)feature_of(&m, (uint32_t)buckets[i]);
+}
+
+/* Adds the n-grams, each by its weight, to `width` (a power of two, to 2^15) places. Returns
+ * whether the model knows any of them. */
+static int project(const Model *m, const Scratch *s, float rare, int64_t width, double *place) {
+    int known = 0;
+    for (int64_t j = 0; j < s->num_grams; j++) {
+        int64_t feature = feature_of(m, s->grams[j].bucket);
+        known |= feature >= 0;
+        double weight = feature < 0 ? rare : m->table[feature * (m->num_margins + 1)];
+        weight *= damped(s->grams[j].count);
+        uint64_t state = s->grams[j].bucket, bits = next_random(&state);
+        /* Four places of sixteen bits each: a sign, and where. */
+        for (int k = 0; k < 4; k++, bits >>= 16)
+            place[bits & (uint64_t)(width - 1)] += bits & 0x8000u ? weight : -weight;
+    }
+    return known;
+}
+
+/* Vectors of length 1, `out` [last - first, width], whose products are those of the texts' tf-idf
+ * vectors up to chance (1 / sqrt(width)); an n-gram that is no feature weighs `rare`. A text of
+ * which the model knows no n-gram gets a row of NaN.
+ *
+ * Source: Kane, Nelson, "Sparser Johnson-Lindenstrauss transforms", JACM 2014. */
+EXPORT int64_t fl_embed(const Model *model, const uint8_t *bytes, const int64_t *starts,
+                        int64_t first, int64_t last, float rare, int64_t width, float *out) {
+    Scratch s = {0};
+    double *place = malloc((size_t)width * sizeof *place);
+    int64_t result = place ? DONE : NO_MEMORY;
+    for (int64_t i = first; i < last && result == DONE; i++, out += width) {
+        result = read_grams(bytes + starts[i], starts[i + 1] - 1 - starts[i], &model->shape, &s);
+        if (result != DONE) break;
+        double square = 0.0;
+        memset(place, 0, (size_t)width * sizeof *place);
+        int known = project(model, &s, rare, width, place);
+        for (int64_t j = 0; j < width; j++) square += place[j] * place[j];
+        double by = known && square > 0.0 ? 1.0 / sqrt(square) : NAN;
+        for (int64_t j = 0; j < width; j++) out[j] = (float)(place[j] * by);
+    }
+    free(place);
     scratch_free(&s);
     return result;
 }

@@ -35,11 +35,20 @@ _SIGNATURES = {
     "fl_shuffled": [_POINTER, _INT, ctypes.c_uint64],
     "fl_solve": [*[_POINTER] * 4, _INT, *[_POINTER] * 4, _INT, ctypes.c_double, _INT,
                  ctypes.c_uint64],
+    "fl_ridge": [*[_POINTER] * 4, _INT, *[_POINTER] * 4, _INT, ctypes.c_double, _INT,
+                 ctypes.c_uint64],
     "fl_margins": [*[_POINTER] * 4, _INT, _POINTER, _INT, _POINTER],
     "fl_index": [_POINTER, _INT, *[_POINTER] * 2, _INT],
+    "fl_lookup": [*[_POINTER] * 3, _INT, _POINTER],
     "fl_predict": [_POINTER, ctypes.c_char_p, _POINTER, _INT, _INT, _POINTER],
+    "fl_embed": [_POINTER, ctypes.c_char_p, _POINTER, _INT, _INT, ctypes.c_float, _INT, _POINTER],
 }  # fmt: skip
-_ANSWERS = {"fl_lines", "fl_most_grams", "fl_grams", "fl_keep", "fl_solve", "fl_predict"}
+_ANSWERS = {
+    "fl_lines", "fl_most_grams", "fl_grams", "fl_keep", "fl_solve", "fl_ridge", "fl_predict",
+    "fl_embed",
+}  # fmt: skip
+EXCLUSIVE, INDEPENDENT, VALUE = range(3)
+"""What a margin becomes: a share of 1 among the classes, a probability of its own, a value."""
 
 
 class Shape(ctypes.Structure):
@@ -60,6 +69,7 @@ class Table(ctypes.Structure):
         ("shape", Shape),
         ("num_classes", ctypes.c_int32),
         ("num_margins", ctypes.c_int32),
+        ("kind", ctypes.c_int32),
         ("member", _POINTER),
         ("rank", _POINTER),
         ("table", _POINTER),
@@ -207,6 +217,25 @@ def solve(
     return epochs
 
 
+def ridge(
+    rows: Rows,
+    chosen: np.ndarray,
+    target: np.ndarray,
+    diagonal: np.ndarray,
+    alpha: np.ndarray,
+    weights: np.ndarray,
+    until: Until,
+) -> int:
+    """As `solve`, but towards the values `target` (float64, per row) by the squared error."""
+    order = chosen.astype(np.int32)
+    epochs: int = _library().fl_ridge(
+        *_rows(rows), _at(order), len(order), _at(target, np.float64), _at(diagonal, np.float64),
+        _at(alpha, np.float64), _at(weights, np.float32), len(weights) - 1,
+        until.tolerance, until.max_epochs, until.seed & (2**64 - 1),
+    )  # fmt: skip
+    return epochs
+
+
 def margins(rows: Rows, chosen: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """weights · row + bias, float64, for each of the rows `chosen` (int32)."""
     result = np.empty(len(chosen), dtype=np.float64)
@@ -226,6 +255,17 @@ def index(buckets: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
     return member, rank
 
 
+def lookup(member: np.ndarray, rank: np.ndarray, buckets: np.ndarray) -> np.ndarray:
+    """The feature (int32) of each of `buckets` (int32, in range), by what `index` made; -1 for a
+    bucket that has none."""
+    features = np.empty(len(buckets), dtype=np.int32)
+    _library().fl_lookup(
+        _at(member, np.uint64), _at(rank, np.int32), _at(buckets, np.int32), len(buckets),
+        _at(features),
+    )  # fmt: skip
+    return features
+
+
 def predict(table: Table, given: Texts, first: int, last: int, out: np.ndarray) -> None:
     """Fills out[first:last] (float32) with the probabilities of the texts first..last."""
     at = out.ctypes.data + first * out.strides[0]
@@ -234,6 +274,18 @@ def predict(table: Table, given: Texts, first: int, last: int, out: np.ndarray) 
             ctypes.byref(table), given.content, given.starts.ctypes.data, first, last, at
         )
     )
+
+
+def embed(table: Table, given: Texts, first: int, last: int, rare: float, out: np.ndarray) -> None:
+    """Fills out[first:last] (float32, its width a power of two to 2^15) with unit vectors of the
+    texts first..last; an n-gram that is no feature weighs `rare`."""
+    at = out.ctypes.data + first * out.strides[0]
+    _checked(
+        _library().fl_embed(
+            ctypes.byref(table), given.content, given.starts.ctypes.data, first, last,
+            rare, out.shape[1], at,
+        )
+    )  # fmt: skip
 
 
 def _rows(rows: Rows) -> Sequence[int]:

@@ -1,4 +1,4 @@
-"""From texts to a linear model: features, their weights, the machine, its calibration.
+"""From texts to linear machines, with margins for their calibration: features, their weights.
 
 Features are weighed by tf-idf times 1 + |log-count ratio|. The ratio, of how often a feature
 occurs within a class and outside it, is that of NB-SVM (Wang and Manning, "Baselines and
@@ -17,11 +17,15 @@ import numpy as np
 
 from feilun.core.compiled import usable_cores
 from feilun.models.ngram import native
-from feilun.models.ngram.calibration import Calibration, calibrated
+from feilun.models.ngram.goal import Goal
 from feilun.models.ngram.native import Rows, Shape, Texts
 
 FEW_TEXTS = 1000
 """Below this many texts, an n-gram that occurs in only one of them is kept."""
+
+
+DENSE = 0.8
+"""Of the square of a row's length, the most that the dense features may have."""
 
 
 class Plan(NamedTuple):
@@ -37,54 +41,47 @@ class Plan(NamedTuple):
 
 
 class Features(NamedTuple):
-    """The features kept: their `buckets`, the most frequent first, and the texts as `rows` of
-    damped counts."""
+    """The features kept: their `buckets`, the most frequent first, and the records as `rows` of
+    damped counts, in `num` columns. `dense` [records, any], float32, are features besides, which
+    no scale changes: figures from -1 to 1."""
 
     buckets: np.ndarray
     rows: Rows
+    num: int
+    dense: np.ndarray | None = None
 
 
 class Machine(NamedTuple):
-    """What one fit gives: `scale` [features], `weights` [margins, features + 1], bias last."""
+    """What one fit gives: `scale` [features], `weights` [margins, features + dense + 1], the bias
+    last."""
 
     scale: np.ndarray
     weights: np.ndarray
 
 
 class Trained(NamedTuple):
-    """A model: `buckets` ascend; `weights` [features, margins] already hold `scale`."""
+    """The machine of all records, and each record's margins [records, margins] from one that had
+    not seen it."""
 
-    buckets: np.ndarray
-    scale: np.ndarray
-    weights: np.ndarray
-    bias: np.ndarray
-    calibration: Calibration
+    machine: Machine
     out_of_fold: np.ndarray
 
 
-def train(
-    texts: Texts,
-    truth: np.ndarray,
-    num_classes: int,
-    plan: Plan,
-    tell: Callable[[int, int], None],
-) -> Trained:
-    """Trains on `texts`, whose classes are `truth` (int64); `tell(done, total)` is called from
-    this thread as fits end. The same whatever the number of threads."""
-    given = features(texts, plan)
-    fold = folds(truth, plan)
-    num_margins = num_classes if num_classes > 2 else 1
+def train(given: Features, goal: Goal, plan: Plan, tell: Callable[[int, int], None]) -> Trained:
+    """Trains towards `goal`; `tell(done, total)` is called from this thread as fits end. The same
+    whatever the number of threads."""
+    fold = folds(goal.stratum, plan)
 
     def one(number: int) -> Machine:
-        return fit(given, np.flatnonzero(fold != number), truth, num_classes, plan)
+        return fit(given, np.flatnonzero(fold != number), goal, plan)
 
     def left_out(number: int) -> np.ndarray:
         chosen = np.flatnonzero(fold == number).astype(np.int32)
         machine = one(number)
-        rows = native.weigh(given.rows, machine.scale)
+        rows = weighed(given, machine.scale)
         return np.stack([native.margins(rows, chosen, w) for w in machine.weights], axis=1)
 
-    out_of_fold = np.zeros((texts.num, num_margins))
+    out_of_fold = np.zeros((given.rows.num, goal.num_margins))
     total = plan.folds + 1
 
     def numbered(number: int) -> Machine | np.ndarray:
@@ -92,7 +89,7 @@ def train(
         return one(-1) if number == plan.folds else left_out(number)
 
     machine: Machine | None = None
-    results = native.ordered(numbered, total, num_threads=1 if num_margins > 1 else None)
+    results = native.ordered(numbered, total, num_threads=1 if goal.num_margins > 1 else None)
     for number, result in enumerate(results):
         if isinstance(result, Machine):
             machine = result
@@ -100,16 +97,22 @@ def train(
             out_of_fold[fold == number] = result
         tell(number + 1, total)
     assert machine is not None  # the last of `total` is one
-    weights = (machine.weights[:, :-1] * machine.scale).T
-    ascending = np.argsort(given.buckets)
-    return Trained(
-        given.buckets[ascending],
-        machine.scale[ascending],
-        weights[ascending],
-        machine.weights[:, -1].copy(),
-        calibrated(out_of_fold, truth, num_classes),
-        out_of_fold,
-    )
+    _judge_singles(given, goal, machine, out_of_fold)
+    return Trained(machine, out_of_fold)
+
+
+def _judge_singles(given: Features, goal: Goal, machine: Machine, out_of_fold: np.ndarray) -> None:
+    """Replaces the margin of a record that is alone on its side by that of the machine that has
+    seen it: the one that had not knew nothing of that side, and a calibration by what it said
+    would never let the side be answered."""
+    rows = None
+    for margin in range(goal.num_margins):
+        positive = goal.positive(margin)
+        for side in (positive, ~positive):
+            alone = np.flatnonzero(side).astype(np.int32)
+            if len(alone) == 1 and len(side) > 1:
+                rows = weighed(given, machine.scale) if rows is None else rows
+                out_of_fold[alone, margin] = native.margins(rows, alone, machine.weights[margin])
 
 
 def features(texts: Texts, plan: Plan) -> Features:
@@ -129,53 +132,72 @@ def features(texts: Texts, plan: Plan) -> Features:
     kept = kept[np.argsort(-counts[kept], kind="stable")]
     feature = np.full(2**plan.shape.bits, -1, dtype=np.int32)
     feature[kept] = np.arange(len(kept), dtype=np.int32)
-    return Features(kept, native.keep(buckets, values, sizes, feature))
+    return Features(kept, native.keep(buckets, values, sizes, feature), len(kept))
 
 
-def folds(truth: np.ndarray, plan: Plan) -> np.ndarray:
-    """The fold, 0 … folds - 1, of each record; every class is spread evenly over them."""
-    order = native.shuffled(len(truth), plan.seed)
-    order = order[np.argsort(truth[order], kind="stable")]
-    fold = np.empty(len(truth), dtype=np.int64)
-    fold[order] = np.arange(len(truth)) % plan.folds
+def weighed(given: Features, scale: np.ndarray) -> Rows:
+    """The rows as a machine sees them: of length 1, or with dense features at most 1, as the
+    solver expects."""
+    rows = native.weigh(given.rows, scale)
+    return rows if given.dense is None else _beside(rows, given.dense, given.num)
+
+
+def _beside(rows: Rows, dense: np.ndarray, first: int) -> Rows:
+    """The rows with `dense` [rows, any] after each, in the columns from `first` on."""
+    num, width = dense.shape
+    dense = dense * np.float32(np.sqrt(DENSE / width))
+    starts = rows.starts + width * np.arange(num + 1)
+    places = starts[1:, None] - width + np.arange(width)
+    sparse = np.ones(starts[-1], dtype=bool)
+    sparse[places] = False
+    columns = np.empty(len(sparse), dtype=np.int32)
+    values = np.empty(len(sparse), dtype=np.float32)
+    columns[sparse], values[sparse] = rows.columns, rows.values * np.float32(np.sqrt(1 - DENSE))
+    columns[places], values[places] = first + np.arange(width, dtype=np.int32), dense
+    return Rows(starts, columns, values)
+
+
+def folds(stratum: np.ndarray, plan: Plan) -> np.ndarray:
+    """The fold, 0 … folds - 1, of each record; every stratum is spread evenly over them."""
+    order = native.shuffled(len(stratum), plan.seed)
+    order = order[np.argsort(stratum[order], kind="stable")]
+    fold = np.empty(len(stratum), dtype=np.int64)
+    fold[order] = np.arange(len(stratum)) % plan.folds
     return fold
 
 
-def fit(
-    given: Features, chosen: np.ndarray, truth: np.ndarray, num_classes: int, plan: Plan
-) -> Machine:
+def fit(given: Features, chosen: np.ndarray, goal: Goal, plan: Plan) -> Machine:
     """One machine per margin, trained on the rows `chosen`."""
     chosen = chosen.astype(np.int32)
-    scale = scales(given, chosen, truth, num_classes, plan)
-    rows = native.weigh(given.rows, scale)
-    positives = range(num_classes) if num_classes > 2 else [1]
+    scale = scales(given, chosen, goal, plan)
+    rows = weighed(given, scale)
+    width = given.num + (0 if given.dense is None else given.dense.shape[1])
 
     def solved(margin: int) -> np.ndarray:
-        positive = truth == positives[margin]
+        positive, weight = goal.positive(margin), goal.weight(margin)
         alpha = np.zeros(rows.num)
-        weights = np.zeros(len(scale) + 1, dtype=np.float32)
+        weights = np.zeros(width + 1, dtype=np.float32)
+        costs = _costs(positive, chosen, plan) * weight
         native.solve(
-            rows, chosen, np.where(positive, 1, -1).astype(np.int8),
-            0.5 / _costs(positive, chosen, plan), alpha, weights, plan.until,
+            rows, chosen, np.where(positive, 1, -1).astype(np.int8), 0.5 / costs, alpha,
+            weights, plan.until,
         )  # fmt: skip
         return weights
 
-    threads = None if len(positives) > 1 else 1
-    solutions = native.ordered(solved, len(positives), num_threads=threads)
+    threads = None if goal.num_margins > 1 else 1
+    solutions = native.ordered(solved, goal.num_margins, num_threads=threads)
     return Machine(scale, np.stack(list(solutions)))
 
 
-def scales(
-    given: Features, chosen: np.ndarray, truth: np.ndarray, num_classes: int, plan: Plan
-) -> np.ndarray:
-    """idf * (1 + the largest |log-count ratio| over the classes) of each feature, float32, from
+def scales(given: Features, chosen: np.ndarray, goal: Goal, plan: Plan) -> np.ndarray:
+    """idf * (1 + the largest |log-count ratio| over the margins) of each feature, float32, from
     the rows `chosen`; 0 for a feature that too few of them have."""
-    one, num_features = np.float32(1), len(given.buckets)
-    counts = native.count_rows(given.rows, chosen, num_features)
-    most = np.zeros(num_features, dtype=np.float32)
-    for number in range(num_classes) if num_classes > 2 else [1]:
-        own = chosen[truth[chosen] == number]
-        within = native.count_rows(given.rows, own, num_features)
+    one = np.float32(1)
+    counts = native.count_rows(given.rows, chosen, given.num)
+    most = np.zeros(given.num, dtype=np.float32)
+    for margin in range(goal.num_margins):
+        own = chosen[goal.positive(margin)[chosen]]
+        within = native.count_rows(given.rows, own, given.num)
         ratio = np.log((within + one) / (counts - within + one), dtype=np.float32)
         ratio -= np.float32(np.log((len(own) + 2) / (len(chosen) - len(own) + 2)))
         np.maximum(most, np.abs(ratio), out=most)
