@@ -8,17 +8,25 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from tests.tiny_encoders import tiny
 
 from feilun.core.part import find, names
 from feilun.core.run import Run
-from feilun.models.family import Estimate, Family
+from feilun.models.family import Estimate, Family, Lesson
 from feilun.models.folder import NotAModel, load, read_card
 
 TINY = {
     "ngram": {"bits": 14},
+    "mlp": {"size": "nano", "epochs": 2, "vocabulary_size": 200, "buckets": 256},
+    "cnn": {"size": "nano", "epochs": 2, "vocabulary_size": 200, "filters": 8},
+    "lstm": {"size": "nano", "epochs": 2, "vocabulary_size": 200, "hidden": 16},
+    "frozen": {"threads": 1},
+    "hub": {"epochs": 1, "threads": 1},
     "transformer": {"size": "nano", "epochs": 1, "vocabulary_size": 200, "max_length": 32},
 }
 """Settings with which a family trains in seconds; one that is not here uses its defaults."""
+ENCODED = ("frozen", "hub")
+"""Families that build on a pretrained encoder: here a tiny one with random weights."""
 
 LABELS = ("差评", "good")
 TEXTS = ["很好，非常满意", "房间干净 good", "喜欢！very good", "服务很好", "推荐 👍", "great 房间"]
@@ -75,19 +83,22 @@ FAMILIES = [name for name in names("family") if issubclass(find("family", name),
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def family(request) -> Family:
+def family(request, tmp_path_factory) -> Family:
     found = find("family", request.param)
     assert issubclass(found, Family)
     if missing := found.missing():
         pytest.skip(f"{request.param} needs {', '.join(missing)}")
-    return found(**TINY.get(request.param, {}))
+    settings = dict(TINY.get(request.param, {}))
+    if request.param in ENCODED:
+        settings["name"] = str(tiny(tmp_path_factory.mktemp("tiny-bert")))
+    return found(**settings)
 
 
 def fitted(family: Family, base: Path) -> Path:
     scratch, folder = base / "scratch", base / "model"
     scratch.mkdir()
     folder.mkdir()
-    family.fit(frame(6), frame(1), LABELS, folder, Silent(scratch))
+    family.fit(Lesson(frame(6), frame(1), LABELS), folder, Silent(scratch))
     return folder
 
 
@@ -162,7 +173,7 @@ def test_the_same_work_gives_the_same_bytes(family, folder, tmp_path):
 
 
 def test_an_estimate_is_a_family_and_seconds(family, tmp_path):
-    found = family.estimate(frame(6), 60.0, Silent(tmp_path))
+    found = family.estimate(Lesson(frame(6), frame(1), LABELS), 60.0, Silent(tmp_path))
     assert isinstance(found, Estimate)
     assert type(found.family) is type(family)
     assert found.seconds >= 0

@@ -11,7 +11,8 @@ from feilun.models.family import Architecture, Family
 
 
 class Auto(Architecture):
-    """Tries the named families; `train` keeps the best on the validation split."""
+    """Tries the named families that can do the task, and a stack of those that were trained;
+    `train` keeps the best on the validation split."""
 
     use: ClassVar[str] = "auto"
 

@@ -20,9 +20,9 @@ import polars as pl
 import pytest
 
 from feilun.core.run import Run
+from feilun.models.family import LabelUnknown, Lesson, NothingToLearn
 from feilun.models.folder import NotAModel
 from feilun.models.transformer import Transformer
-from feilun.models.transformer import tokenizer as tokens
 
 LABELS = ("bad", "good")
 SMALL: dict[str, Any] = {
@@ -64,6 +64,10 @@ class Bench(Run):
     def unpack(self, *_: Any) -> Any: ...
 
 
+def _lesson(rows: pl.DataFrame) -> Lesson:
+    return Lesson(rows, rows.head(4), LABELS)
+
+
 def frame(rows: int = 128, first: int = 0) -> pl.DataFrame:
     good = ["房间干净", "服务很好", "very nice", "喜欢"]
     bad = ["房间脏", "服务差", "never again", "失望"]
@@ -84,7 +88,7 @@ def trained(where: Path, seed: int = 0, **settings: Any) -> tuple[Path, Bench]:
     folder = where / "model"
     folder.mkdir(parents=True)
     family = Transformer(**{**SMALL, **settings})
-    family.fit(frame(), frame(32, 1000), LABELS, folder, run)
+    family.fit(Lesson(frame(), frame(32, 1000), LABELS), folder, run)
     return folder, run
 
 
@@ -104,7 +108,9 @@ def test_it_learns_logs_and_spends(model: tuple[Path, Bench]) -> None:
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-6)
     assert run.spent["tokens"] > 1000
-    assert {name for name, _, _ in run.logged} == {"loss", "validation_loss", "validation_accuracy"}
+    assert {name for name, _, _ in run.logged} == {
+        "loss", "tokens_per_second", "validation_loss", "validation_accuracy",
+    }  # fmt: skip
     assert run.progressed[-1][0] == run.progressed[-1][1]
 
 
@@ -134,18 +140,25 @@ def test_transformers_opens_it_and_agrees(model: tuple[Path, Bench]) -> None:
 
 def test_the_fast_forward_pass_is_transformers_own() -> None:
     import torch
-
-    from feilun.models.transformer.engine import Network
+    from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
-    network = Network(Transformer(size="nano").preset, 100, LABELS, 0.0)
+    encoder = Transformer(size="nano").encoder(100, 0).eval()
+    other = BertModel(BertConfig(**encoder.config())).eval()
+    other.load_state_dict(encoder.tensors(), strict=False)
     ids = torch.randint(5, 100, (4, 20))
     mask = torch.ones(4, 20, dtype=torch.long)
     mask[1, 9:] = 0
-    with torch.no_grad():
-        own = network.logits(ids, mask.bool(), training=False)
-        wanted = network.model.eval()(input_ids=ids, attention_mask=mask).logits
-    assert float((own - wanted).abs().max()) < 1e-5
+    kinds = torch.zeros_like(ids)
+    kinds[:, 6:] = 1
+    for given in (None, kinds):
+        with torch.no_grad():
+            wanted = other(input_ids=ids, attention_mask=mask, token_type_ids=given)
+            pooled = encoder.pooled(ids, mask.bool(), given)
+            states = encoder.states(ids, mask.bool(), given)
+        assert float((pooled - wanted.pooler_output).abs().max()) < 1e-5
+        apart = (states - wanted.last_hidden_state).abs() * mask[:, :, None]
+        assert float(apart.max()) < 1e-5
 
 
 def test_the_same_work_gives_the_same_bytes_and_leaves_torch_alone(
@@ -169,8 +182,8 @@ SCRIPT = textwrap.dedent("""
     from pathlib import Path
     sys.path.insert(0, {here!r})
     import test_transformer as t
-    from feilun.models.transformer import fit
-    fit.CHECKPOINT_SECONDS = 0.0
+    from feilun.models.neural import descent
+    descent.CHECKPOINT_SECONDS = 0.0
     where = Path(sys.argv[1])
     run = t.Bench(where / "run")
     run.progress = lambda done, total, what="": print(f"{{done}}/{{total}}", flush=True)
@@ -178,7 +191,7 @@ SCRIPT = textwrap.dedent("""
     folder = where / "model"
     folder.mkdir(parents=True, exist_ok=True)
     family = t.Transformer(**t.SMALL)
-    family.fit(t.frame(), t.frame(32, 1000), t.LABELS, folder, run)
+    family.fit(t.Lesson(t.frame(), t.frame(32, 1000), t.LABELS), folder, run)
 """).format(here=str(Path(__file__).parent))
 
 
@@ -282,10 +295,14 @@ def test_damage_is_told_clearly(
         {"labels": ["a"]},
         {"labels": "ab"},
         {"labels": [1, 2]},
-        {"settings": {}},
-        {"settings": {"max_length": 4096}},
-        {"settings": {"max_length": -1}},
-        {"settings": None},
+        {"max_length": 4096},
+        {"max_length": -1},
+        {"max_length": None},
+        {"frame": {}},
+        {"frame": None},
+        {"task": "tag"},
+        {"task": "regress", "labels": []},
+        {"twin": True},
     ],
 )
 def test_a_card_that_does_not_fit_is_refused(
@@ -302,17 +319,18 @@ def test_a_card_that_does_not_fit_is_refused(
 def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from feilun.models.transformer import fit
+    from feilun.models.neural import heads
+    from feilun.models.neural.descent import LossNotFinite
 
-    real, calls = fit.F.cross_entropy, []
+    real, calls = heads.F.cross_entropy, []
 
     def broken(*given: Any, **named: Any) -> Any:
         calls.append(1)
         loss = real(*given, **named)
         return loss * float("nan") if len(calls) > 20 else loss
 
-    monkeypatch.setattr(fit.F, "cross_entropy", broken)
-    with pytest.raises(fit.LossNotFinite) as raised:
+    monkeypatch.setattr(heads.F, "cross_entropy", broken)
+    with pytest.raises(LossNotFinite) as raised:
         trained(tmp_path)
     assert "learning_rate" in str(raised.value.remedy)
     assert list(tmp_path.glob("run/*/latest.safetensors"))
@@ -320,40 +338,28 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
 
 
 def test_nothing_to_learn_and_unknown_labels_are_told(tmp_path: Path) -> None:
-    from feilun.models.transformer import fit
-
     empty = pl.DataFrame({"text": ["", " "], "label": ["bad", "good"]})
-    with pytest.raises(fit.NothingToLearn):
-        Transformer(**SMALL).fit(empty, empty, LABELS, tmp_path, Bench(tmp_path / "run"))
-    with pytest.raises(fit.LabelUnknown):
-        Transformer(**SMALL).fit(frame(4), frame(4), ["good"], tmp_path, Bench(tmp_path / "run"))
+    with pytest.raises(NothingToLearn):
+        Transformer(**SMALL).fit(Lesson(empty, empty, LABELS), tmp_path, Bench(tmp_path / "run"))
+    with pytest.raises(LabelUnknown):
+        Transformer(**SMALL).fit(
+            Lesson(frame(4), frame(4), ("good",)), tmp_path, Bench(tmp_path / "run")
+        )
 
 
 def test_without_validation_the_last_epoch_is_kept(tmp_path: Path) -> None:
     family = Transformer(**{**SMALL, "epochs": 1, "class_weight": "balanced"})
-    family.fit(frame(), frame(0), LABELS, tmp_path, Bench(tmp_path / "run"))
+    family.fit(Lesson(frame(), frame(0), LABELS), tmp_path, Bench(tmp_path / "run"))
     assert np.isfinite(Transformer.load(tmp_path).scores(["房间"])).all()
-
-
-def test_the_temperature_mends_overconfidence() -> None:
-    from feilun.models.transformer.calibrate import calibrate
-
-    random = np.random.default_rng(0)
-    truth = random.integers(0, 2, 4000)
-    honest = np.where(truth == 1, 1, -1) * 1.0 + random.normal(0, 1, 4000)
-    logits = np.stack([np.zeros(4000), 2 * honest], axis=1)
-    found = calibrate(3 * logits, np.arange(4000), truth)
-    assert found.temperature == pytest.approx(3, rel=0.1)
-    assert found.accuracy == ((honest > 0) == truth).mean()
 
 
 def test_an_estimate_chooses_within_the_budget(tmp_path: Path) -> None:
     family = Transformer()
-    family.estimate(frame(64), 1.0, Bench(tmp_path))  # imports torch
+    family.estimate(_lesson(frame(64)), 1.0, Bench(tmp_path))  # imports torch
     begun = time.monotonic()
-    little = family.estimate(frame(64), 0.1, Bench(tmp_path))
+    little = family.estimate(_lesson(frame(64)), 0.1, Bench(tmp_path))
     took = time.monotonic() - begun
-    much = family.estimate(frame(64), 1e6, Bench(tmp_path))
+    much = family.estimate(_lesson(frame(64)), 1e6, Bench(tmp_path))
     assert took < 10  # three seconds on an idle machine
     assert isinstance(little.family, Transformer)
     assert isinstance(much.family, Transformer)
@@ -363,43 +369,17 @@ def test_an_estimate_chooses_within_the_budget(tmp_path: Path) -> None:
     assert much.family.epochs == 30
     assert much.seconds > little.seconds
     assert None not in much.family.model_dump().values()
-    fixed = Transformer(size="micro", epochs=7).estimate(frame(64), 0.1, Bench(tmp_path)).family
+    fixed = (
+        Transformer(size="micro", epochs=7)
+        .estimate(_lesson(frame(64)), 0.1, Bench(tmp_path))
+        .family
+    )
     assert isinstance(fixed, Transformer)
     assert (fixed.size, fixed.epochs) == ("micro", 7)
 
 
 def test_auto_takes_a_bigger_size_when_the_texts_merit_it(tmp_path: Path) -> None:
     many = pl.concat([frame(500)] * 20)
-    chosen = Transformer().estimate(many, 1e7, Bench(tmp_path)).family
+    chosen = Transformer().estimate(_lesson(many), 1e7, Bench(tmp_path)).family
     assert isinstance(chosen, Transformer)
     assert chosen.size == "micro"
-
-
-def test_the_tokenizer_is_the_same_on_every_run() -> None:
-    code = (
-        "from feilun.models.transformer import tokenizer as t\n"
-        "import hashlib\n"
-        "texts = [f'词{chr(0x4e00 + i)} word{i % 9} ab{i % 5}cd' for i in range(300)]\n"
-        "print(hashlib.sha256(t.train(texts, 200, min_frequency=1).to_str().encode()).hexdigest())"
-    )
-    found = {
-        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
-        for _ in range(3)
-    }
-    assert len(found) == 1
-
-
-def test_windows_cover_a_text_from_end_to_end() -> None:
-    encoded = tokens.Encoded(np.arange(5, 105, dtype=np.int32), np.array([0, 0, 3, 100]))
-    found = tokens.windows(encoded, 32)
-    assert found.text.tolist() == [0, 1, 2, 2, 2, 2]
-    assert found.length.tolist() == [0, 3, 30, 30, 30, 30]
-    assert found.start.tolist() == [0, 0, 3, 25, 48, 70]
-    ids, mask = tokens.matrix(encoded.ids, found.start, found.length)
-    assert ids.shape == mask.shape == (6, 32)
-    assert ids[1, :6].tolist() == [tokens.CLS, 5, 6, 7, tokens.SEP, tokens.PAD]
-    assert mask.sum(axis=1).tolist() == [2, 5, 32, 32, 32, 32]
-    huge = tokens.Encoded(np.zeros(10_000, dtype=np.int32), np.array([0, 10_000]))
-    found = tokens.windows(huge, 32)
-    assert len(found.text) == tokens.MAX_WINDOWS
-    assert int(found.start[-1]) + 30 == 10_000

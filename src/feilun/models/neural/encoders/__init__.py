@@ -1,0 +1,1 @@
+"""What turns token ids into vectors, one network per file; all need torch."""
