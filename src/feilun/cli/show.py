@@ -28,7 +28,7 @@ def show(
     """Prints what it is, how it was made and what it cost."""
     from feilun.cli.output import local_time, print_json, print_table
     from feilun.core.artifacts import Model, Report
-    from feilun.wheel.describe import describe, figure, metric_name
+    from feilun.wheel.describe import describe, energy, figure, metric_name
 
     with open_project(project) as opened:
         stored = opened.stored(ref)
@@ -60,6 +60,8 @@ def show(
             code=stored.code,
         )
     )
+    if stored.cost.energy_wh:
+        typer.echo(energy(stored.cost))
     if isinstance(artifact, Report):
         typer.echo()
         print_table(

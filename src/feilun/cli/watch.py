@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+
 class Watch:
     """An observer for one command; says nothing on the way when nobody is there to read."""
 
@@ -23,6 +27,7 @@ class Watch:
         self._out = console(err=True)
         self._progress: Progress | None = None
         self._task: TaskID | None = None
+        self._losses: list[float] = []
         self.shown = self._out.is_terminal and not quiet
         """Whether the stages' lines are printed as they end."""
 
@@ -46,15 +51,17 @@ class Watch:
         from feilun.wheel.describe import stage_name
 
         self._clear()
+        self._losses.clear()
         self._progress = Progress(
             TextColumn("  {task.description:<10}"),
             BarColumn(bar_width=30),
             TextColumn("{task.percentage:>3.0f} % {task.fields[what]}"),
+            TextColumn("{task.fields[curve]}", style="cyan"),
             TimeElapsedColumn(),
             console=self._out,
             transient=True,
         )
-        self._task = self._progress.add_task(stage_name(stage), total=None, what="")
+        self._task = self._progress.add_task(stage_name(stage), total=None, what="", curve="")
         self._progress.start()
 
     def progressed(self, stage: str, done: float, total: float, what: str) -> None:
@@ -67,6 +74,13 @@ class Watch:
         if self._progress is not None:
             self._progress.console.print(f"    {message}", style="dim", markup=False)
 
+    def logged(self, stage: str, metric: str, value: float, step: int) -> None:
+        """Draws the loss as it falls, behind the bar."""
+        if self._progress is None or self._task is None or metric != "loss":
+            return
+        self._losses.append(value)
+        self._progress.update(self._task, curve=sparkline(self._losses))
+
     def stage_ended(self, stage: str, made: object, cost: Cost, reused: bool) -> None:
         """Prints the line that stays in place of the bar."""
         self._clear()
@@ -77,6 +91,17 @@ class Watch:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+def sparkline(values: list[float], width: int = 24) -> str:
+    """The values as `█▆▄▃▂▁ 0.412`: means of at most `width` stretches, then the last value."""
+    count = min(width, len(values))
+    ends = [len(values) * at // count for at in range(count + 1)]
+    means = [sum(values[low:high]) / (high - low) for low, high in pairwise(ends)]
+    least, most = min(means), max(means)
+    span = (most - least) or 1.0
+    blocks = "".join(BLOCKS[int((mean - least) / span * (len(BLOCKS) - 1))] for mean in means)
+    return f"{blocks} {values[-1]:.3f}"
 
 
 def print_stage(stage: str, made: object, cost: Cost, reused: bool) -> None:

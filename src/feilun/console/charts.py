@@ -11,6 +11,8 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
+import polars as pl
+
 from feilun.core.i18n import _
 from feilun.wheel.describe import split_name
 from feilun.wheel.profile import Profile, histogram
@@ -38,6 +40,40 @@ def charts(profile: Profile) -> dict[str, str]:
     if profile.languages:
         made["languages"] = _shares(profile.languages)
     return {name: _drawn(chart) for name, chart in made.items()}
+
+
+def drawn_curves(figures: pl.DataFrame) -> list[tuple[str, str]]:
+    """A title and a drawing for the losses, and one for the scores, of what training logged
+    (`feilun.wheel.curves`): a line for each candidate and figure."""
+    kinds = {_("loss"): figures["metric"].str.ends_with("loss")}
+    kinds[_("score")] = figures["metric"].str.starts_with("validation_") & ~kinds[_("loss")]
+    made = []
+    for title, mask in kinds.items():
+        some = figures.filter(mask)
+        # A curve of one point is a figure, and stands in the table.
+        lasting = some.filter(pl.len().over("part", "metric") > 1)
+        if lasting.height:
+            made.append((title, _drawn(_lines(lasting, title))))
+    return made
+
+
+def _lines(figures: pl.DataFrame, title: str) -> Any:
+    alt = _altair()
+
+    named = figures.with_columns(
+        line=pl.concat_str("part", pl.lit(" "), pl.col("metric").str.replace_all("_", " "))
+    )
+    rows = named.select("line", "step", "value").to_dicts()
+    return (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line(strokeWidth=1.6, point={"size": 14})
+        .encode(
+            x=alt.X("step:Q", title=_("step"), axis=alt.Axis(format=",d", tickMinStep=1)),
+            y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False)),
+            color=alt.Color("line:N", title=None, scale=alt.Scale(range=list(COLOURS))),
+        )
+        .properties(width=WIDTH - 90, height=240)
+    )
 
 
 def _altair() -> Any:
@@ -144,6 +180,24 @@ def _shares(counts: dict[str, int]) -> Any:
         )
         .properties(width=WIDTH - 130, height=_BAR * len(rows))
     )
+
+
+def importances(shares: dict[str, float]) -> str:
+    """A bar for each setting: how much it decides, in per cent; the largest first."""
+    alt = _altair()
+
+    rows = [{"setting": name, "share": share} for name, share in shares.items()]
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        y=alt.Y("setting:N", sort=list(shares), title=None),
+        x=alt.X(
+            "share:Q", title=_("share of what decides"), axis=alt.Axis(format="%", tickCount=6)
+        ),
+    )
+    numbers = base.mark_text(align="left", dx=4, color=_INK).encode(
+        text=alt.Text("share:Q", format=".0%")
+    )
+    bars = base.mark_bar(color=COLOURS[0], cornerRadiusEnd=2)
+    return _drawn((bars + numbers).properties(width=WIDTH - 180, height=_BAR * len(rows)))
 
 
 def _drawn(chart: Any) -> str:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 import polars as pl
+from pydantic import BaseModel
 
 from feilun.core.artifacts import Artifact, Cost, Model
-from feilun.core.part import Part
 from feilun.core.records import DROPPED, as_dropped
 from feilun.core.run import Run
 from feilun.core.stage import Stage
@@ -27,7 +27,7 @@ from feilun.models import Architecture
 from feilun.store import Blobs, Control
 from feilun.store.blobs import sha256_of
 from feilun.version import code_version
-from feilun.wheel import faults
+from feilun.wheel import curves, faults
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -46,6 +46,9 @@ class Observer(Protocol):
     def said(self, stage: str, message: str) -> None:
         """One sentence for people."""
 
+    def logged(self, stage: str, metric: str, value: float, step: int) -> None:
+        """One figure of the work, such as a loss at a step."""
+
     def stage_ended(self, stage: str, made: object, cost: Cost, reused: bool) -> None:
         """The stage has made (or found) its artifact."""
 
@@ -60,6 +63,9 @@ class Silent:
         """Nothing."""
 
     def said(self, stage: str, message: str) -> None:
+        """Nothing."""
+
+    def logged(self, stage: str, metric: str, value: float, step: int) -> None:
         """Nothing."""
 
     def stage_ended(self, stage: str, made: object, cost: Cost, reused: bool) -> None:
@@ -122,8 +128,9 @@ class LocalRun(Run):
         self._meter.add(amount, what)
 
     def log(self, metric: str, value: float, step: int = 0) -> None:
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as target:
+        with (self.folder / curves.LOG).open("a", encoding="utf-8") as target:
             target.write(json.dumps({"metric": metric, "value": value, "step": step}) + "\n")
+        self._observer.logged(self.stage, metric, value, step)
 
     def keep(self, content: bytes | Path) -> str:
         return self._keep_in.put(content)
@@ -139,7 +146,14 @@ class Runner:
     """Runs the stages of one project."""
 
     def __init__(
-        self, control: Control, blobs: Blobs, root: Path, work: Path, seed: int, observer: Observer
+        self,
+        control: Control,
+        blobs: Blobs,
+        root: Path,
+        work: Path,
+        seed: int,
+        observer: Observer,
+        grams_per_kwh: float | None = None,
     ) -> None:
         self._control = control
         self._blobs = blobs
@@ -147,6 +161,7 @@ class Runner:
         self._work = work
         self._seed = seed
         self._observer = observer
+        self._grams_per_kwh = grams_per_kwh
 
     def make(self, stage: Stage[Given, A], given: Given, turn: int) -> A:
         """The stage's artifact, made now or found, and the step written down."""
@@ -169,7 +184,7 @@ class Runner:
         """What a stage that makes no artifact (the gate) says; it is asked every time."""
         self._observer.stage_began(stage.use)
         faults.point(stage.use, "begin")
-        with Meter() as meter:
+        with Meter(self._grams_per_kwh) as meter:
             run = self._handle(stage.use, f"{stage.use}-now", meter)
             made = stage.run(given, run)
         faults.point(stage.use, "made")
@@ -182,7 +197,7 @@ class Runner:
         self, stage: Stage[Given, A], given: Given, inputs: dict[str, str], mark: str
     ) -> tuple[A, Cost]:
         folder = f"{stage.use}-{mark[:16]}"
-        with Meter() as meter:
+        with Meter(self._grams_per_kwh) as meter:
             made = stage.run(given, self._handle(stage.use, folder, meter))
         faults.point(stage.use, "made")
         self._control.put(
@@ -193,6 +208,8 @@ class Runner:
             code=code_version(),
             fingerprint=mark,
         )
+        if isinstance(made, Model):
+            curves.keep(self._work / folder, made, self._work.parent)
         shutil.rmtree(self._work / folder, ignore_errors=True)
         return made, meter.cost()
 
@@ -220,8 +237,9 @@ def fingerprint(stage: Stage[Any, Any], inputs: dict[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _foreign_code(part: Part) -> dict[str, str]:
-    """The digest of the file of every part below `part` (and itself) that is not ours."""
+def _foreign_code(part: BaseModel) -> dict[str, str]:
+    """The digest of the file of every part below `part` (and itself) that is not ours; `part` may
+    be a table of settings that holds parts."""
     found: dict[str, str] = {}
     module = type(part).__module__
     if module.partition(".")[0] != "feilun":
@@ -232,6 +250,6 @@ def _foreign_code(part: Part) -> dict[str, str]:
         below.append([family for family in part.candidates() if family is not part])
     for value in below:
         for inner in value if isinstance(value, (tuple, list)) else (value,):
-            if isinstance(inner, Part):
+            if isinstance(inner, BaseModel):
                 found |= _foreign_code(inner)
     return found
