@@ -52,6 +52,7 @@ PART_LISTS = {
     "collect": ("source", "[[collect.sources]]"),
     "prepare": ("step", "[[prepare.steps]]"),
     "train": ("family", "[train] model"),
+    "train.distil": ("teacher", "[train.distil] teacher"),
     "evaluate": ("check", "[[evaluate.checks]]"),
     "release": ("rule", "[[release.rules]]"),
     "monitor": ("detector", "[[monitor.detectors]]"),
@@ -84,8 +85,7 @@ def page() -> str:
         assert issubclass(model, BaseModel)
         pieces.append(f"## `[{section}]`\n")
         pieces += _tables(section, model)
-        if section in PART_LISTS:
-            kind, where = PART_LISTS[section]
+        for kind, where in [PART_LISTS[s] for s in PART_LISTS if s.split(".")[0] == section]:
             key = "architecture" if kind == "family" else "use"
             for name in _ours(kind, names(kind)):
                 part = find(kind, name)
@@ -106,18 +106,26 @@ def _ours(kind: str, installed: list[str]) -> list[str]:
 def _tables(section: str, model: type[BaseModel]) -> Iterator[str]:
     inner: list[str] = []
     for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and not hasattr(kind, "selector"):
+        kind = _settings(field.annotation)
+        if kind is not None:
             inner += [f"### `[{section}.{name}]`\n", *_table(kind)]
     yield from _table(model) or []
     yield from inner
 
 
+def _settings(annotation: Any) -> type[BaseModel] | None:
+    """The table of settings that a key holds, or may hold; None for parts and plain values."""
+    kinds = get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)
+    for kind in kinds:
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and not hasattr(kind, "selector"):
+            return kind
+    return None
+
+
 def _table(model: type[BaseModel]) -> list[str]:
     rows = []
     for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel) and not hasattr(kind, "selector"):
+        if _settings(field.annotation) is not None:
             continue
         said = (field.description or "").replace("|", "\\|")
         rows.append(f"| `{name}` | {_type(field)} | {_default(field)} | {said} |")
@@ -137,7 +145,7 @@ def _type(field: FieldInfo) -> str:
             what = "character" if field.annotation is str else "item"
             limits.append(f"at least {limit.min_length} {what}")
         if getattr(limit, "pattern", None):
-            limits.append(f"matches `{limit.pattern}`")
+            limits.append(f"matches `{limit.pattern}`".replace("|", "\\|"))
     return ", ".join([said, *limits])
 
 

@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import polars as pl
 import pytest
 
 from feilun.core import part
 from feilun.core.artifacts import Dataset, Model
 from feilun.core.run import Run
-from feilun.models.family import Estimate, Family
+from feilun.models.family import Estimate, Family, Lesson
 from feilun.models.folder import write_card
 from feilun.stages.prepare import Prepare, PrepareGiven
-from feilun.stages.train import Train
-from feilun.stages.train.stage import NotInstalled
+from feilun.stages.train import Train, TrainGiven
+from feilun.stages.train.plan import NotForTask, NotInstalled
 from feilun.wheel.runner import LocalRun
 from tests.unit.stages.scratch import REVIEWS, records, scratch
 
@@ -53,21 +52,14 @@ class Fake(Family):
     right: float = 0.5
     chosen: int = 0
 
-    def estimate(self, train: pl.DataFrame, budget_seconds: float, run: Run) -> Estimate:
+    def estimate(self, lesson: Lesson, budget_seconds: float, run: Run) -> Estimate:
         ESTIMATES.append((self.use, budget_seconds))
         return Estimate(self.model_copy(update={"chosen": len(ESTIMATES)}), self.seconds)
 
-    def fit(
-        self,
-        train: pl.DataFrame,
-        validation: pl.DataFrame,
-        labels: Sequence[str],
-        folder: Path,
-        run: Run,
-    ) -> None:
+    def fit(self, lesson: Lesson, folder: Path, run: Run) -> None:
         assert not list(folder.iterdir()), "the folder is empty"
         FITS.append(self.use)
-        write_card(folder, self.use, labels, {"right": self.right})
+        write_card(folder, self.use, lesson.labels, {"right": self.right})
         (folder / "sub").mkdir()
         (folder / "sub" / "weights").write_bytes(b"w" * 10)
 
@@ -127,7 +119,7 @@ def left_out(model: Model) -> dict[str, str | None]:
 
 
 def test_the_dearer_is_taken_when_it_is_clearly_better(dataset: Dataset, run: LocalRun) -> None:
-    model = auto("cheap", "dear").run(dataset, run)
+    model = auto("cheap", "dear").run(TrainGiven(dataset), run)
     assert model.architecture == "dear"
     assert model.validation == {"accuracy": 1.0}
     assert [(c.architecture, c.score) for c in model.candidates] == [("cheap", 0.5), ("dear", 1.0)]
@@ -141,7 +133,7 @@ def test_ties_go_to_the_cheaper(
     dataset: Dataset, run: LocalRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Dear, "load", classmethod(lambda cls, folder: Knows(("正面", "负面"), 0.5)))
-    model = auto("cheap", "dear").run(dataset, run)
+    model = auto("cheap", "dear").run(TrainGiven(dataset), run)
     assert [c.score for c in model.candidates] == [0.5, 0.5]
     assert model.architecture == "cheap"
 
@@ -149,7 +141,7 @@ def test_ties_go_to_the_cheaper(
 def test_what_does_not_fit_the_budget_is_left_out_with_the_reason(
     dataset: Dataset, run: LocalRun
 ) -> None:
-    model = auto("cheap", "dear", budget=1.5).run(dataset, run)
+    model = auto("cheap", "dear", budget=1.5).run(TrainGiven(dataset), run)
     assert FITS == ["cheap"]
     assert ESTIMATES == [("cheap", 1.5), ("dear", 0.5)], "the second has what the first leaves"
     assert left_out(model)["cheap"] is None
@@ -159,17 +151,17 @@ def test_what_does_not_fit_the_budget_is_left_out_with_the_reason(
 def test_one_candidate_is_trained_even_when_it_does_not_fit(
     dataset: Dataset, run: LocalRun
 ) -> None:
-    assert auto("dear", "cheap", budget=0.5).run(dataset, run).architecture == "dear"
+    assert auto("dear", "cheap", budget=0.5).run(TrainGiven(dataset), run).architecture == "dear"
     assert FITS == ["dear"]
 
 
 def test_what_is_not_installed_is_left_out_or_told(dataset: Dataset, run: LocalRun) -> None:
-    model = auto("needy", "cheap").run(dataset, run)
+    model = auto("needy", "cheap").run(TrainGiven(dataset), run)
     assert model.architecture == "cheap"
     assert "no_such_module_anywhere not installed" in (left_out(model)["needy"] or "")
     for stage in (auto("needy"), Train.model_validate({"model": {"architecture": "needy"}})):
         with pytest.raises(NotInstalled, match="no_such_module_anywhere"):
-            stage.run(dataset, run.within(f"other-{len(stage.model_dump_json())}"))
+            stage.run(TrainGiven(dataset), run.within(f"other-{len(stage.model_dump_json())}"))
 
 
 def test_a_killed_run_goes_on_with_its_plan_and_does_not_train_again(
@@ -184,22 +176,22 @@ def test_a_killed_run_goes_on_with_its_plan_and_does_not_train_again(
     with monkeypatch.context() as patch:
         patch.setattr(Dear, "fit", die)
         with pytest.raises(Killed):
-            auto("cheap", "dear").run(dataset, run)
+            auto("cheap", "dear").run(TrainGiven(dataset), run)
     assert (run.folder / "plan.json").exists()
     (run.folder / "1-dear" / "model" / "half").write_text("what the kill left behind")
     before = list(ESTIMATES)
-    model = auto("cheap", "dear").run(dataset, run)
+    model = auto("cheap", "dear").run(TrainGiven(dataset), run)
     assert before == ESTIMATES, "the plan is followed, however fast the machine is today"
     assert FITS == ["cheap", "dear"], "what was trained is not trained again"
     assert model.architecture == "dear"
     assert "half" not in model.files
-    undisturbed = auto("cheap", "dear").run(dataset, scratch(run.root, "undisturbed"))
+    undisturbed = auto("cheap", "dear").run(TrainGiven(dataset), scratch(run.root, "undisturbed"))
     assert undisturbed.files == model.files
 
 
 def test_the_metric_decides_and_is_written_down(dataset: Dataset, run: LocalRun) -> None:
     stage = Train.model_validate({"metric": "macro_f1", "model": {"architecture": "cheap"}})
-    model = stage.run(dataset, run)
+    model = stage.run(TrainGiven(dataset), run)
     assert model.metric == "macro_f1"
     assert model.validation.keys() == {"macro_f1"}
 
@@ -208,6 +200,47 @@ def test_ngram_really_learns_and_gives_the_same_bytes_twice(
     dataset: Dataset, tmp_path: Path
 ) -> None:
     stage = Train.model_validate({"model": {"architecture": "ngram", "bits": 14}})
-    one, two = (stage.run(dataset, scratch(tmp_path, name)) for name in ("one", "two"))
+    one, two = (stage.run(TrainGiven(dataset), scratch(tmp_path, name)) for name in ("one", "two"))
     assert one.files == two.files
     assert one.validation["accuracy"] > 0.9
+
+
+def test_a_stack_takes_what_was_trained_before_it(dataset: Dataset, run: LocalRun) -> None:
+    model = auto("cheap", "dear", "stack").run(TrainGiven(dataset), run)
+    assert FITS == ["cheap", "dear"], "no member is trained twice"
+    assert model.architecture == "dear", "a stack that is no better is dearer"
+    stacked = model.candidates[-1]
+    assert stacked.architecture == "stack"
+    assert stacked.score == 1.0
+    members = stacked.settings["members"]
+    assert [one["architecture"] for one in members] == ["cheap", "dear"]  # type: ignore[index, union-attr, call-overload]
+
+
+def test_a_stack_alone_trains_its_members(dataset: Dataset, run: LocalRun) -> None:
+    members = [{"architecture": "cheap"}, {"architecture": "dear"}]
+    stage = Train.model_validate({"model": {"architecture": "stack", "members": members}})
+    model = stage.run(TrainGiven(dataset), run)
+    assert FITS == ["cheap", "dear"]
+    assert model.architecture == "stack"
+    folder = run.unpack(model)
+    answers = dataset_answers(folder)
+    assert answers == ["正面", "负面"]
+
+
+def dataset_answers(folder: Path) -> list[str | None]:
+    from feilun.models import load
+    from feilun.tasks import Classify
+
+    return [one.written for one in Classify().answers(load(folder), ["很好", "很差"])]
+
+
+def test_one_candidate_cannot_be_stacked(dataset: Dataset, run: LocalRun) -> None:
+    model = auto("cheap", "stack").run(TrainGiven(dataset), run)
+    assert model.architecture == "cheap"
+    assert "nothing to stack" in (left_out(model)["stack"] or "")
+
+
+def test_a_family_that_cannot_do_the_task_is_refused(dataset: Dataset, run: LocalRun) -> None:
+    asked = dataset.model_copy(update={"task": "tag"})
+    with pytest.raises(NotForTask, match=r"'cheap' cannot do the task 'tag'.*classify"):
+        Train.model_validate({"model": {"architecture": "cheap"}}).run(TrainGiven(asked), run)

@@ -1,0 +1,116 @@
+"""The plan: which candidates are trained, with which settings, within the budget."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from feilun.core.errors import Invalid
+from feilun.core.i18n import N_, _
+from feilun.core.message import Message
+from feilun.core.run import Run
+from feilun.models import Architecture, Family, Lesson
+from feilun.store.disk import write_file
+
+
+class NotInstalled(Invalid):
+    """The model family needs packages that are not installed."""
+
+    def __init__(self, family: Family) -> None:
+        super().__init__(
+            _("Training '{family}' needs {packages}, which are not installed here.").format(
+                family=family.use, packages=", ".join(family.missing())
+            ),
+            remedy="pip install 'feilun[train]'",
+        )
+
+
+class NotForTask(Invalid):
+    """The model family cannot do what the project asks."""
+
+    def __init__(self, family: Family, task: str) -> None:
+        super().__init__(
+            _("'{family}' cannot do the task '{task}' of [project]; it does: {tasks}.").format(
+                family=family.use, task=task, tasks=", ".join(family.tasks)
+            ),
+            remedy=_('Set [train] model = {{ architecture = "auto" }}.').format(),
+        )
+
+
+class Planned(NamedTuple):
+    """One candidate with its choices made, its predicted seconds, or why it is left out."""
+
+    family: Family
+    seconds: float
+    left_out: Message | None
+
+
+def plan(model: Architecture, lesson: Lesson, budget_seconds: float, run: Run) -> list[Planned]:
+    """The plan written down by a killed predecessor, or a new one, written down."""
+    path = run.folder / "plan.json"
+    if not path.exists():
+        rows = [
+            {
+                "family": one.family.model_dump(mode="json"),
+                "seconds": one.seconds,
+                "left_out": one.left_out and one.left_out.model_dump(mode="json"),
+            }
+            for one in _measured(model, lesson, budget_seconds, run)
+        ]
+        write_file(path, json.dumps(rows, ensure_ascii=False).encode())
+    return [
+        Planned(
+            _family_from(row["family"]),
+            row["seconds"],
+            row["left_out"] and Message.model_validate(row["left_out"]),
+        )
+        for row in json.loads(path.read_bytes())
+    ]
+
+
+def _measured(
+    model: Architecture, lesson: Lesson, budget_seconds: float, run: Run
+) -> list[Planned]:
+    """Each candidate that can do the task; what does not fit is left out with the reason."""
+    candidates = model.candidates()
+    able = [family for family in candidates if lesson.task.use in family.tasks]
+    if not able:
+        raise NotForTask(candidates[0], lesson.task.use)
+    installed = [family for family in able if not family.missing()]
+    if not installed:
+        raise NotInstalled(able[0])
+    from feilun.models.stack import Stack
+
+    left = budget_seconds
+    planned: list[Planned] = []
+    for family in able:
+        if family not in installed:
+            template = N_("not tried: {packages} not installed (pip install 'feilun[train]')")
+            values = {"packages": ", ".join(family.missing())}
+            planned.append(Planned(family, 0.0, Message(template=template, values=values)))
+        elif isinstance(family, Stack) and not family.members:
+            planned.append(_stacked(family, planned))
+        else:
+            estimate = family.estimate(lesson, left, run.within(f"estimate-{family.use}"))
+            # One candidate is always trained: a model late is worth more than none.
+            fits = estimate.seconds <= left or family is installed[0]
+            late = Message(
+                template=N_("not tried: its training would not fit [train] budget_seconds")
+            )
+            planned.append(Planned(estimate.family, estimate.seconds, None if fits else late))
+            left -= estimate.seconds if fits else 0.0
+    return planned
+
+
+def _stacked(family: Family, planned: list[Planned]) -> Planned:
+    """A stack of the candidates before it, which will be there: it costs no training."""
+    members = tuple(one.family for one in planned if one.left_out is None)
+    if len(members) < 2:
+        return Planned(family, 0.0, Message(template=N_("not tried: there is nothing to stack")))
+    return Planned(family.model_copy(update={"members": members}), 0.0, None)
+
+
+def _family_from(settings: dict[str, object]) -> Family:
+    family = Architecture.model_validate(settings)
+    assert isinstance(family, Family)
+    return family
