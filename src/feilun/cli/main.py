@@ -32,11 +32,13 @@ def _speak_typer() -> None:
 _speak_typer()
 
 from feilun.cli import (  # noqa: E402
+    advise,
     collect,
     demo,
     diff,
     doctor,
     evaluate,
+    export,
     feedback,
     history,
     key,
@@ -44,6 +46,7 @@ from feilun.cli import (  # noqa: E402
     new,
     predict,
     prepare,
+    pretrain,
     release,
     reproduce,
     rollback,
@@ -51,6 +54,7 @@ from feilun.cli import (  # noqa: E402
     show,
     status,
     train,
+    tune,
     turn,
 )
 
@@ -67,11 +71,15 @@ for module in (
     turn,
     collect,
     prepare,
+    pretrain,
+    advise,
     train,
+    tune,
     evaluate,
     release,
     status,
     show,
+    export,
     diff,
     history,
     predict,

@@ -1,4 +1,4 @@
-"""`feilun predict`: the live model's answers to texts, or to a file of them."""
+"""`feilun predict`: the live model's answers to texts (or pairs), or to a file of them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,27 @@ import typer
 
 from feilun.cli.app import App
 from feilun.cli.options import HERE, AsJson, ProjectFolder, open_project
+from feilun.core.errors import Invalid
 from feilun.core.i18n import _
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import polars as pl
 
+    from feilun.stages.collect.source import Quarantine
+    from feilun.tasks.task import Input
     from feilun.wheel.project import Answered
+
+
+class OddTexts(Invalid):
+    """Texts that are to be compared by twos, and one is left over."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            _("This model compares two texts at a time; {count} were given.").format(count=count),
+            remedy="feilun predict FIRST SECOND",
+        )
 
 
 def register(app: App) -> None:
@@ -34,6 +49,14 @@ def predict(
     text: Annotated[
         str | None, typer.Option(help=_("The column of the text."), metavar="COLUMN")
     ] = None,
+    first: Annotated[
+        str | None,
+        typer.Option(help=_("Of pairs: the column of the first text."), metavar="COLUMN"),
+    ] = None,
+    second: Annotated[
+        str | None,
+        typer.Option(help=_("Of pairs: the column of the second text."), metavar="COLUMN"),
+    ] = None,
     log: Annotated[
         bool | None,
         typer.Option("--log/--no-log", help=_("Log, so that feedback can refer to it.")),
@@ -41,32 +64,54 @@ def predict(
     project: ProjectFolder = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """A row per input: label, score, scores. Texts are logged, files only with --log."""
+    """A row per input: label, score, scores. Texts are logged, files only with --log. For `match`
+    texts are taken by twos."""
     from feilun.cli.output import print_json, print_written
     from feilun.stages.collect.reading import form_of
     from feilun.stages.collect.source import Quarantine
-    from feilun.wheel.tables import check_ending, read_texts, unreadable, write_table
+    from feilun.wheel.tables import check_ending, unreadable, write_table
 
     if out is not None:
         check_ending(out)
-    path = Path(inputs[0])
-    is_file = len(inputs) == 1 and form_of(path) is not None
+    is_file = len(inputs) == 1 and form_of(Path(inputs[0])) is not None
     quarantine = Quarantine()
-    texts = read_texts(path, text, quarantine) if is_file else inputs
-    if (told := unreadable(quarantine)) is not None:
-        typer.secho(told, err=True)
+    columns = {"text": text, "first": first, "second": second}
     with open_project(project) as opened:
-        answers = opened.predict(texts, log=log if log is not None else not is_file)
+        pairs = opened.settings.project.task.use == "match"
+        if is_file:
+            given = _read(Path(inputs[0]), pairs, columns, quarantine)
+        else:
+            given = _by_twos(inputs) if pairs else inputs
+        if (told := unreadable(quarantine)) is not None:
+            typer.secho(told, err=True)
+        answers = opened.predict(given, log=log if log is not None else not is_file)
     if out is not None:
-        write_table(_table(texts, answers), out)
-        print_written(len(texts), out, as_json=as_json)
+        write_table(_table(given, answers), out)
+        print_written(len(given), out, as_json=as_json)
     elif as_json:
         print_json([answer.shown() for answer in answers])
     else:
-        _print(texts, answers)
+        _print(given, answers)
 
 
-def _print(texts: list[str], answers: list[Answered]) -> None:
+def _read(
+    path: Path, pairs: bool, columns: dict[str, str | None], quarantine: Quarantine
+) -> Sequence[Input]:
+    from feilun.wheel.tables import read_pairs, read_texts
+
+    if not pairs:
+        return read_texts(path, columns["text"], quarantine)
+    named = {side: name for side in ("first", "second") if (name := columns[side])}
+    return read_pairs(path, named, quarantine)
+
+
+def _by_twos(texts: Sequence[str]) -> list[Input]:
+    if len(texts) % 2:
+        raise OddTexts(len(texts))
+    return list(zip(texts[::2], texts[1::2], strict=True))
+
+
+def _print(inputs: Sequence[Input], answers: list[Answered]) -> None:
     from feilun.cli.output import print_table
     from feilun.core.errors import shortened
 
@@ -76,22 +121,28 @@ def _print(texts: list[str], answers: list[Answered]) -> None:
             [
                 f"– ({answer.reason})" if answer.label is None else answer.label or "–",
                 f"{answer.score:.3f}",
-                shortened(text),
+                " | ".join(shortened(text) for text in _sides(given)),
                 answer.id,
             ]
-            for text, answer in zip(texts, answers, strict=True)
+            for given, answer in zip(inputs, answers, strict=True)
         ],
     )
 
 
-def _table(texts: list[str], answers: list[Answered]) -> pl.DataFrame:
+def _sides(given: Input) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else given
+
+
+def _table(inputs: Sequence[Input], answers: list[Answered]) -> pl.DataFrame:
     import json
 
     import polars as pl
 
+    sides = [_sides(given) for given in inputs]
+    names = ("first", "second") if sides and len(sides[0]) > 1 else ("text",)
     return pl.DataFrame(
         {
-            "text": texts,
+            **{name: [texts[at] for texts in sides] for at, name in enumerate(names)},
             "label": [answer.label for answer in answers],
             "score": [answer.score for answer in answers],
             "scores": [json.dumps(answer.scores, ensure_ascii=False) for answer in answers],

@@ -68,14 +68,15 @@ def show(
             [_("figure"), _("value and interval")],
             [[metric_name(name), figure(value)] for name, value in artifact.metrics.items()],
         )
-        typer.echo()
-        print_table(
-            [_("label"), _("precision"), _("recall"), "F1"],
-            [
-                [label, *(figure(found[name]) for name in ("precision", "recall", "f1"))]
-                for label, found in artifact.per_label.items()
-            ],
-        )
+        if artifact.per_label:
+            typer.echo()
+            print_table(
+                [_("label"), _("precision"), _("recall"), "F1"],
+                [
+                    [label, *(figure(found[name]) for name in ("precision", "recall", "f1"))]
+                    for label, found in artifact.per_label.items()
+                ],
+            )
     if isinstance(artifact, Model):
         typer.echo(str(artifact.chosen_because or ""))
         typer.echo()

@@ -76,7 +76,7 @@ class Watch:
 
     def logged(self, stage: str, metric: str, value: float, step: int) -> None:
         """Draws the loss as it falls, behind the bar."""
-        if self._progress is None or self._task is None or metric != "loss":
+        if self._progress is None or self._task is None or metric not in {"loss", "mlm_loss"}:
             return
         self._losses.append(value)
         self._progress.update(self._task, curve=sparkline(self._losses))

@@ -15,7 +15,7 @@ from feilun.models.neural.settings import Neural, share_the_cores
 from feilun.models.transformer import Transformer
 
 if TYPE_CHECKING:
-    from feilun.models.neural.encoder import Encoder
+    from feilun.models.neural.encoder import Encoder, Read
     from feilun.models.neural.reading import Reader
 
 
@@ -40,6 +40,16 @@ class Bert(Transformer):
             lambda some, seconds: Neural.estimate(self, some, seconds, run),
         )
         return found._replace(family=found.family.model_copy(update={"pretrain": table}))
+
+    def encoder(self, vocabulary: int, pad: int, read: Read = "pooled") -> Encoder:
+        """BERT's network with first weights that pretraining gets ahead from."""
+        from feilun.models.neural.encoders import bert
+        from feilun.models.neural.pretraining import start_near
+
+        made = super().encoder(vocabulary, pad, read)
+        assert isinstance(made, bert.Bert)
+        start_near(made)
+        return made
 
     def reader(self, lesson: Lesson, run: Run) -> Reader:
         """A tokenizer trained on the unlabelled texts too."""

@@ -15,8 +15,6 @@ from feilun.models.neural.choice import WINDOW, EncoderChoice
 from feilun.models.neural.pretrain import Pretrain
 from feilun.models.neural.settings import Neural, share_the_cores
 from feilun.models.neural.sizes import Size
-from feilun.models.space import Axis, Space
-from feilun.tasks import Task
 
 if TYPE_CHECKING:
     from feilun.models.neural.encoder import Encoder, Read
@@ -24,9 +22,10 @@ if TYPE_CHECKING:
     from feilun.models.neural.reading import Reader
 
 VOCABULARY = 250_000
-RATES = {"full": 3e-5, "head": 2e-3, "lora": 5e-4, "adapter": 1e-3}
-"""The less there is to train, the larger the steps may be. That of `full` is BERT-base's, for
-768 numbers to a vector; it rises as they become fewer."""
+RATES = {"full": 5e-5, "head": 2e-3, "lora": 1.5e-3, "adapter": 1.5e-3}
+"""The less there is to train, the larger the steps may be. For 768 numbers to a vector; they rise
+as those become fewer. Measured with LoRA on two layers of multilingual-e5-small (384 numbers),
+1,000 reviews, three passes: accuracy .59 with 5e-4, .74 with 3e-3."""
 
 
 def epochs_for(num_rows: int) -> int:
@@ -127,7 +126,7 @@ class Hub(EncoderChoice, Neural):
 
     def _rate(self) -> float:
         rate = RATES[self.tuning]
-        return rate * 768 / self.source.width if self.tuning == "full" else rate
+        return rate if self.tuning == "head" else rate * 768 / self.source.width
 
     def encoder(self, vocabulary: int, pad: int, read: Read = "pooled") -> Encoder:
         """The encoder with its pretrained weights, ready for `tuning`."""

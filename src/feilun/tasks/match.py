@@ -14,7 +14,7 @@ from feilun.core.i18n import _
 from feilun.tasks import metrics
 from feilun.tasks.classify import commonest, why_unanswered
 from feilun.tasks.counted import Counted
-from feilun.tasks.task import Answer, BadAnswer, Input, Scorer
+from feilun.tasks.task import Answer, BadAnswer, Input, OddInput, Scorer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,6 +132,13 @@ class Match(Counted):
     def written_input(self, given: Input) -> str:
         """A JSON array of the two texts."""
         return json.dumps(list(given), ensure_ascii=False, separators=(",", ":"))
+
+    def checked(self, inputs: Sequence[Input]) -> list[Input]:
+        for place, given in enumerate(inputs, start=1):
+            two = isinstance(given, tuple | list) and len(given) == len(ROLES)
+            if not (two and all(isinstance(text, str) for text in given)):
+                raise OddInput(place, pairs=True)
+        return [(given[0], given[1]) for given in inputs]
 
     def record(self, written_input: str, written: str) -> dict[str, Any]:
         first, second = self._read(written_input)

@@ -35,6 +35,18 @@ class BadAnswer(Invalid):
         )
 
 
+class OddInput(Invalid):
+    """What is asked about is no text, or for `match` no pair of texts; `place` counts from 1."""
+
+    def __init__(self, place: int, pairs: bool) -> None:
+        super().__init__(
+            _("Input {place} is no pair of texts, and this model compares two.").format(place=place)
+            if pairs
+            else _("Input {place} is not one text.").format(place=place),
+            remedy="feilun predict FIRST SECOND" if pairs else "feilun predict TEXT",
+        )
+
+
 class Entity(NamedTuple):
     """A stretch of a text that means something: `text[start:end]`, in code points; `score` is
     the probability that it is there and is a `label`, in [0, 1]."""
@@ -140,6 +152,13 @@ class Task(Part):
         """An input as one text, to be logged."""
         assert isinstance(given, str)
         return given
+
+    def checked(self, inputs: Sequence[Input]) -> list[Input]:
+        """The inputs, each of which is what the task asks about; raises `OddInput`."""
+        for place, given in enumerate(inputs, start=1):
+            if not isinstance(given, str):
+                raise OddInput(place, pairs=False)
+        return list(inputs)
 
     # Its answers
 

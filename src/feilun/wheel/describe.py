@@ -100,7 +100,7 @@ def status_name(status: str) -> str:
 
 def stage_name(stage: str) -> str:
     """The stage's word in the reader's language."""
-    return _(STAGE_NAMES[stage])
+    return _(STAGE_NAMES.get(stage, stage))
 
 
 def figure(value: Interval) -> str:

@@ -20,7 +20,6 @@ from feilun.core.refs import Ref
 from feilun.models import Predictor, load
 from feilun.stages.monitor import Signal, Window
 from feilun.stages.prepare.mask import Mask
-from feilun.stages.train.tune import Tune
 from feilun.store.clock import new_id
 from feilun.store.control import AliasRow, StoredArtifact
 from feilun.store.events import FEEDBACK_KINDS, FeedbackRow, PredictionRow, storable
@@ -33,6 +32,7 @@ from feilun.wheel.turn import LIVE, Turn, read_turn, revolve
 from feilun.wheel.workspace import Workspace
 
 if TYPE_CHECKING:
+    from feilun.wheel.advise import Advice
     from feilun.wheel.diff import Diff
     from feilun.wheel.export import Form
     from feilun.wheel.profile import Profile
@@ -207,9 +207,7 @@ class Project(Workspace):
         from feilun.wheel.tuning import tune
 
         wanted = {"trials": trials, "seconds": seconds, "workers": workers}
-        given = self.settings.train.tune.model_dump()
-        given |= {name: value for name, value in wanted.items() if value is not None}
-        return tune(self, Tune.model_validate(given), family, observer)
+        return tune(self, wanted, family, observer)
 
     def pretrain(
         self,
@@ -223,6 +221,19 @@ class Project(Workspace):
         from feilun.wheel.pretraining import pretrain
 
         return pretrain(self, Path(folder), budget_seconds, observer)
+
+    def advise(
+        self,
+        *,
+        families: Sequence[str] = (),
+        seconds: float = 60.0,
+        observer: Observer | None = None,
+    ) -> Advice:
+        """Whether to train, what, and what more labels would bring: from small probes of the
+        families (none: all that can do the task) on the newest dataset, `seconds` in all."""
+        from feilun.wheel.advise import advise
+
+        return advise(self, families, seconds, observer)
 
     # What is live
 
@@ -273,14 +284,14 @@ class Project(Workspace):
 
     def predict(self, inputs: Sequence[Input], *, log: bool = True) -> list[Answered]:
         """The live model's answers to texts (pairs of them for `match`); with `log` each has an
-        id, durable before this returns."""
+        id, durable before this returns. Raises `NothingLive`, `OddInput`."""
         release = self.release
         if release is None:
             raise NothingLive()
         started = time.perf_counter()
         predictor = self.predictor(release.model)
         task = task_named(release.model.task)
-        inputs = list(inputs)
+        inputs = task.checked(inputs)
         answers = task.answers(predictor, inputs)
         ids = [""] * len(inputs)
         if log:

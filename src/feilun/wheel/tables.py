@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
 
 from feilun.core.errors import Invalid
 from feilun.core.i18n import _
-from feilun.stages.collect import reading
+from feilun.stages.collect import layouts, reading
 from feilun.stages.collect.columns import ColumnMissing, guess_columns
+from feilun.stages.collect.layouts.pairs import SIDES
 from feilun.stages.collect.reading import DOCUMENTS, ROW, FileMissing, UnreadableFile
 from feilun.stages.collect.source import Quarantine
 from feilun.store.disk import write_file
@@ -76,6 +77,26 @@ def texts(path: Path, column: str | None, quarantine: Quarantine) -> Iterator[li
 def read_texts(path: Path, column: str | None, quarantine: Quarantine) -> list[str]:
     """All of `texts`."""
     return [text for some in texts(path, column, quarantine) for text in some]
+
+
+def read_pairs(
+    path: Path, columns: Mapping[str, str], quarantine: Quarantine
+) -> list[tuple[str, str]]:
+    """The pairs of texts in a table, in order; null becomes empty. `columns` names those of
+    `first` and `second`, else they are known by their names. Raises `ColumnUnclear`,
+    `ColumnMissing`."""
+    found: dict[str, str] = {}
+    pairs: list[tuple[str, str]] = []
+    for chunk in chunks(path, quarantine):
+        found = found or layouts.resolved(chunk, "pairs", columns, str(path))
+        sides = [
+            pl.col(found[side]).cast(pl.String).fill_null("")
+            if found[side] in chunk.columns
+            else pl.lit("").alias(side)
+            for side in SIDES
+        ]
+        pairs += chunk.select(sides).rows()
+    return pairs
 
 
 def unreadable(quarantine: Quarantine) -> str | None:

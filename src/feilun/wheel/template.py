@@ -6,6 +6,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import polars as pl
 
@@ -20,6 +21,7 @@ from feilun.stages.collect.reading import DOCUMENTS, ROW, FileMissing, NoRecords
 from feilun.stages.collect.source import Quarantine
 from feilun.store.disk import write_file
 from feilun.tasks.regress import number
+from feilun.tasks.task import Task
 from feilun.wheel.project import Project
 
 _NUMBERS = (
@@ -73,7 +75,7 @@ _TEMPLATE = """\
 
 [project]
 name = {name_text}
-task = "{task}"{asked}
+task = {task}{asked}
 seed = 0
 
 [[collect.sources]]
@@ -145,7 +147,8 @@ def new(
     second: str | None = None,
 ) -> Project:
     """A new project in the folder `parent / name`, whose first source is `data`, for `task`;
-    `text`, `label`, and for pairs `first` and `second`, name its columns. Raises `ProjectExists`,
+    `text`, `label`, and for pairs `first` and `second`, name its columns. Where the labels are
+    lists, `classify` is set to several labels per text. Raises `ProjectExists`,
     `FileMissing`, `ColumnMissing`, `ColumnUnclear`, `NoPair`."""
     if not _NAME.match(name):
         raise BadName(name)
@@ -156,16 +159,17 @@ def new(
     if not data.exists():
         raise FileMissing(data)
     named = {"text": text, "first": first, "second": second, "label": label}
-    columns = _columns(data, task, {role: column for role, column in named.items() if column})
+    columns, lists = _columns(data, task, {role: name for role, name in named.items() if name})
+    multiple = task == "classify" and lists
     content = _TEMPLATE.format(
         name=name,
         name_text=_quoted(name),
-        task=task,
-        asked=_ASKED.get(task, ""),
+        task='{ use = "classify", multiple = true }' if multiple else _quoted(task),
+        asked="" if multiple else _ASKED.get(task, ""),
         source=_SOURCE.get(task, ""),
         prepare=_PREPARE.get(task, ""),
-        share="of each label" if task in ("classify", "match") else "of what is labelled",
-        metrics=_metrics(task),
+        share="of what is labelled" if task in ("tag", "regress") or multiple else "of each label",
+        metrics=_metrics({"use": task, "multiple": True} if multiple else {"use": task}),
         unit=_unit(task),
         path=_quoted(_relative(data, root)),
         columns=f"\ncolumns = {{ {columns} }}" if columns else "",
@@ -183,11 +187,12 @@ def new(
     return Project.open(root)
 
 
-def _columns(data: Path, task: str, named: dict[str, str]) -> str:
-    """The mapping to write down: what was named, else what is guessed from the first table."""
+def _columns(data: Path, task: str, named: dict[str, str]) -> tuple[str, bool]:
+    """The mapping to write down (what was named, else what is guessed from the first table), and
+    whether the labels are lists."""
     source = Files(path=str(data))
     first = next(source.files(Path()))
-    found = dict(named)
+    found, lists = dict(named), False
     if first.form not in DOCUMENTS:
         chunk = next(source.chunks(first, Quarantine()), None)
         if chunk is None:
@@ -203,7 +208,17 @@ def _columns(data: Path, task: str, named: dict[str, str]) -> str:
             found = layouts.resolved(chunk, layout, found, str(data))
         elif layout == "labelled":
             found = _guessed(table, task, first.path, found)
-    return ", ".join(f"{role} = {_quoted(column)}" for role, column in found.items())
+            lists = "label" in found and _listed(table[found["label"]])
+    written = ", ".join(f"{role} = {_quoted(column)}" for role, column in found.items())
+    return written, lists
+
+
+def _listed(cells: pl.Series) -> bool:
+    """Whether every cell is a list, as JSON writes it."""
+    if isinstance(cells.dtype, pl.List):
+        return True
+    written = cells.cast(pl.String, strict=False).drop_nulls()
+    return bool(len(written)) and written.str.contains(r"^\s*\[.*\]\s*$").all()
 
 
 def _guessed(table: pl.DataFrame, task: str, path: Path, named: dict[str, str]) -> dict[str, str]:
@@ -228,9 +243,10 @@ def _numeric(cells: pl.Series) -> bool:
     return len(written) > 1 and all(number(cell) is not None for cell in written)
 
 
-def _metrics(task: str) -> str:
+def _metrics(task: dict[str, Any]) -> str:
     """The task's first metric, and the others in a comment."""
-    first, *others = find("task", task).model_validate({}).metrics  # type: ignore[attr-defined]
+    made = cast(type[Task], find("task", task["use"])).model_validate(task)
+    first, *others = made.metrics
     more = f"   # or {', '.join(_quoted(name) for name in others)}" if others else ""
     return _quoted(first) + more
 

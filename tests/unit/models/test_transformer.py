@@ -26,8 +26,9 @@ from feilun.models.transformer import Transformer
 
 LABELS = ("bad", "good")
 SMALL: dict[str, Any] = {
-    "size": "nano", "epochs": 4, "batch_size": 8, "learning_rate": 2e-3,
-    "max_length": 32, "vocabulary_size": 400, "threads": 1,
+    "size": "nano", "layers": 2, "width": 64, "heads": 4, "initializer": "xavier",
+    "epochs": 4, "batch_size": 8, "learning_rate": 4e-3, "max_length": 32,
+    "vocabulary_size": 400, "threads": 1,
 }  # fmt: skip
 
 

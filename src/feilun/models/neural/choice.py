@@ -93,6 +93,17 @@ class EncoderChoice(Family):
         made._source = source
         return made
 
+    def reads(self) -> Path | None:
+        """The encoder's folder; on what `found` returned."""
+        return self.source.folder
+
+    def reading(self, folder: Path | None) -> Self:
+        """The same settings in another process, with the encoder in `folder`."""
+        assert folder is not None
+        made = self.model_copy()
+        made._source = pretrained.checked(folder)
+        return made
+
     def given_reader(self) -> Reader:
         """The encoder's own tokenizer, and what it was used to see around texts; on what
         `found` returned. Raises `EncoderUnfit`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from feilun.models.neural.checkpoint import Checkpoints, Position, State
 from feilun.models.neural.network import Network
 from feilun.models.neural.optimizers import optimizer_for, rate_at
 from feilun.models.neural.reading import Matrix
+from feilun.models.neural.team import ALONE, Team
 
 if TYPE_CHECKING:
     from feilun.models.neural.settings import Neural
@@ -30,6 +32,7 @@ class LossNotFinite(FeilunError):
     """The loss, or its gradient, became infinite or not a number."""
 
     def __init__(self, step: int, rate: float) -> None:
+        self.step, self.rate = step, rate
         super().__init__(
             _(
                 "Training broke down at step {step}: the loss is no longer a number. The highest "
@@ -66,6 +69,8 @@ class Descent(ABC):
 
     paired = False
     """Whether what is read has two texts."""
+    team: Team = ALONE
+    """The processes that share each batch."""
 
     def __init__(
         self,
@@ -127,21 +132,24 @@ class Descent(ABC):
             self.run.progress(position.step, self.total, shown)
             if position.step % max(self.total // 200, 1) == 0:
                 self._report(position.step)
-            if time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
+            if self.team.leads and time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
                 self._save(position)
-        position = self.judge(position)
+        position = self.team.agreed(partial(self.judge, position))
         self._report(position.step)
-        self._save(position)
-        self.checkpoints.forget_all_but(position.best_epoch)
+        if self.team.leads:
+            self._save(position)
+            self.checkpoints.forget_all_but(position.best_epoch)
         return position
 
     def step(self, step: int, parts: list[Part]) -> None:
         """One optimizer step over a batch in parts: matrices with their targets. Raises
         `LossNotFinite` before any weight is touched by it."""
         settings, network, place = self.settings, self.network, self.place
+        self.team.begin(step)
         targets = [place.moved(target) for _matrix, target in parts]
-        weight = torch.stack([network.head.weights(target) for target in targets]).sum()
-        value = 0.0
+        weights = [network.head.weights(target) for target in targets]
+        weight = self.team.total(weights, place.device)
+        value, tokens = 0.0, 0
         for (matrix, _target), target in zip(parts, targets, strict=True):
             mask = place.moved(matrix.mask.astype(bool))
             kinds = place.moved(matrix.kinds) if self.paired else None
@@ -150,7 +158,9 @@ class Descent(ABC):
                 loss = network.head.loss(output, target, mask) / weight
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's
             value += loss.item()
-            self.tokens += int(matrix.mask.sum())
+            tokens += int(matrix.mask.sum())
+        value, tokens = self.team.added(self.trained, value, tokens)
+        self.tokens += tokens
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.trained, settings.clip_norm)
         # With fp16 a gradient may overflow: the scaler skips the step and scales less.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -73,14 +74,19 @@ def steady(threads: int, seed: int, device: torch.device) -> Iterator[None]:
     before = torch.get_num_threads()
     strict = torch.are_deterministic_algorithms_enabled()
     lenient = torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic
+    filled = memory.fill_uninitialized_memory
     on_cpu = device.type == "cpu"
     with torch.random.fork_rng(devices=[] if on_cpu else [torch.cuda.current_device()]):
         torch.manual_seed(seed)
         torch.set_num_threads(threads)
         if on_cpu:
             torch.use_deterministic_algorithms(True)
+            # Writing into memory that is about to be written costs 1 to 2 % of a step.
+            memory.fill_uninitialized_memory = False
         try:
             yield
         finally:
             torch.set_num_threads(before)
             torch.use_deterministic_algorithms(strict, warn_only=lenient)
+            memory.fill_uninitialized_memory = filled

@@ -15,7 +15,7 @@ from feilun.core.i18n import _
 from feilun.core.run import Run
 from feilun.models.family import Lesson, NothingToLearn
 from feilun.models.folder import write_card
-from feilun.models.neural import card, export, memory, tags
+from feilun.models.neural import card, export, memory, parallel, tags
 from feilun.models.neural.batches import Shelf
 from feilun.models.neural.calibrate import Checked
 from feilun.models.neural.checkpoint import Checkpoints, Position
@@ -39,6 +39,7 @@ def fit(settings: Neural, lesson: Lesson, folder: Path, run: Run) -> None:
     assert settings.threads is not None
     device = pick_device(settings.device)
     place = Place(device, pick_precision(settings.precision, device))
+    parallel.check(settings, device)
     name = _fingerprint(settings, lesson, run.seed)
     checkpoints = Checkpoints(run.folder / f"{settings.use}-{name}")
     with steady(settings.threads, run.seed, device):
@@ -55,6 +56,8 @@ def fit(settings: Neural, lesson: Lesson, folder: Path, run: Run) -> None:
             position = Position()
         elif position.step:
             run.say(_("Going on from step {step}.").format(step=position.step))
+        if settings.processes > 1 and not position.finished:
+            position = parallel.descend(training, position)
         best = training.to_the_end(position)
         run.progress(training.total, training.total, _("writing the model"))
         _write(given, network, lesson, best, folder)

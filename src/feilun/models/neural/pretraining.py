@@ -28,10 +28,10 @@ from feilun.models.neural.corpus import Passages, prepared, texts_of
 from feilun.models.neural.descent import Descent, Part, Place
 from feilun.models.neural.device import pick_precision
 from feilun.models.neural.encoder import Encoder, Read
-from feilun.models.neural.encoders.bert import ACTIVATIONS, EPSILON, Bert
+from feilun.models.neural.encoders.bert import ACTIVATIONS, EPSILON, Bert, Layer
 from feilun.models.neural.heads import Head
 from feilun.models.neural.hiding import Hider
-from feilun.models.neural.initial import initialise
+from feilun.models.neural.initial import SPREAD, initialise
 from feilun.models.neural.masking import ASKED_NOT
 from feilun.models.neural.network import Network
 from feilun.models.neural.pretrain import Pretrain
@@ -41,6 +41,10 @@ from feilun.models.neural.reading import Reader
 if TYPE_CHECKING:
     from feilun.models.neural.settings import Neural
 
+SHORT = 100.0
+"""The longest wave of the places' sinusoids is so many times the shortest."""
+FIRST = 0.06
+"""Spread of the first embeddings of words and of places: BERT's .02 are slow to grow."""
 LONGEST = 128
 """Tokens of a passage, unless set: attention over more costs more than it teaches."""
 
@@ -53,6 +57,32 @@ class Tied(NamedTuple):
     pooler: nn.Linear | None
     activation: Callable[[Tensor], Tensor]
     epsilon: float
+
+
+@torch.no_grad()
+def start_near(encoder: Bert) -> None:
+    """First weights with which a network from scratch looks at a token's neighbours from the
+    start: places are sinusoids (Vaswani et al. 2017, with short waves), and queries are keys
+    (Trockman & Kolter, "Mimetic initialization of self-attention layers", ICML 2023).
+
+    Measured (reviews, 2 layers × 128, 150 hidden tokens a step): the loss leaves that of
+    guessing by frequency and topic (5.8 nats) after 500 steps; with BERT's own first weights
+    it had not after 2,500.
+    """
+    words, places = encoder.words.weight, encoder.places.weight
+    count, width = places.shape
+    pace = SHORT ** -(torch.arange(0, width, 2) / width)
+    angle = torch.arange(count)[:, None] * pace
+    places.copy_(torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width])
+    places.mul_(2**0.5 * FIRST)
+    words.mul_(FIRST / SPREAD)
+    for layer in encoder.layers:
+        assert isinstance(layer, Layer)
+        query, key, value = layer.attention.weight.chunk(3)
+        nn.init.xavier_uniform_(key)
+        query.copy_(key)
+        nn.init.xavier_uniform_(value)
+        nn.init.xavier_uniform_(layer.gathered.weight)
 
 
 def tied_of(encoder: Encoder) -> Tied:

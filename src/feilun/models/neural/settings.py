@@ -63,6 +63,13 @@ class Neural(Family):
         description="In how many parts the gradient of a batch is found; more need less memory "
         "and give the same model to within rounding (with `dropout` another draw of it).",
     )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="GPUs of this machine (or processes, on its CPU) that share each batch; the "
+        "same model as from one to within rounding (with `dropout` another draw of it).",
+    )
     optimizer: Optimizer = Field("adamw", description="How a gradient becomes a step.")
     momentum: float = Field(
         0.9, ge=0, lt=1, description="Of the optimizers momentum, nesterov and rmsprop."
@@ -183,6 +190,14 @@ class Neural(Family):
         """What is done to a new encoder before it learns the task: pretraining. Nothing here.
         Called again after a kill unless the task's own training has begun."""
 
+    def reads(self) -> Path | None:
+        """The folder that `encoder` reads, where there is one."""
+        return None
+
+    def reading(self, folder: Path | None) -> Self:
+        """The same settings in another process, where `reads` said `folder`."""
+        return self
+
     # What all do
 
     def estimate(self, lesson: Lesson, budget_seconds: float, run: Run) -> Estimate:
@@ -212,7 +227,8 @@ class Neural(Family):
 
         An unresolved size `auto` is the smallest. With no validation texts the last epoch's
         weights are kept and nothing is calibrated. Raises `NothingToLearn`, `LabelUnknown`,
-        `BadTruth`, `NotEnoughMemory`, `LossNotFinite`, `ExportDiffers`.
+        `BadTruth`, `NotEnoughMemory`, `LossNotFinite`, `ExportDiffers`, and with several
+        `processes` `NoLauncher`, `TooFewDevices`, `ProcessEnded`.
         """
         share_the_cores()
         from feilun.models.neural.fit import fit

@@ -64,9 +64,10 @@ class Training(Descent):
             yield self.parts(plan, rows)
 
     def parts(self, plan: Plan, rows: np.ndarray) -> list[Part]:
-        """A batch of examples as matrices with their targets, as many as are accumulated."""
+        """This process's share of a batch of examples as matrices with their targets, as many as
+        are accumulated."""
         shelf, parts = self.material.train, []
-        for part in np.array_split(rows, min(self.settings.accumulate, len(rows))):
+        for part in self.team.parts(rows, self.settings.accumulate):
             windows = shelf.chosen(plan, part)
             matrix = shelf.matrix(windows)
             parts.append((matrix, shelf.aimed(windows, part, matrix)))

@@ -62,7 +62,6 @@ class Search(BaseModel):
     trials: int
     sampler: Literal["tpe", "random"]
     pruner: Literal["median", "hyperband", "none"]
-    dataset: str
 
     @property
     def base(self) -> Family:

@@ -1,8 +1,9 @@
 """BERT's encoder, with a forward pass of our own.
 
 (Devlin et al., NAACL 2019.) Its weights are those of transformers' `BertModel` and are saved
-as such. A text is judged by its first token alone, so the last layer needs its queries, its
-feed-forward and its norms for that token only; queries, keys and values are one product.
+as such. A text is judged by its first token alone, so the last layer works for that token only,
+without making the others' keys and values; in the layers below, queries, keys and values are one
+product.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # its name everywhere
 from torch import Tensor, nn
 
+from feilun.models.neural.dropping import dropped
 from feilun.models.neural.encoder import Encoder, Layout, Read, masked_mean
 from feilun.models.neural.heads import Tokens, Twin
 from feilun.models.neural.initial import initialise
@@ -50,31 +52,46 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, attend: Tensor | None, first: bool) -> Tensor:
         """States `[batch, tokens, width]`, or with `first` those of the first token only,
         `[batch, 1, width]`; `attend` is the mask of attention, None where all is real."""
-        batch, width = len(x), self.width
         asking = x[:, :1] if first else x
-        query, key, value = self._asked(x, asking, first)
-
-        def split(y: Tensor) -> Tensor:
-            return y.view(batch, -1, self.heads, width // self.heads).transpose(1, 2)
-
-        seen = F.scaled_dot_product_attention(
-            split(query), split(key), split(value), attn_mask=attend
-        )
-        seen = self._dropped(self.gathered(seen.transpose(1, 2).reshape(batch, -1, width)))
-        seen = self.attended(asking + seen)
+        seen = self._seen_by_first(x, attend) if first else self._seen(x, attend)
+        seen = self.attended(asking + self._dropped(self.gathered(seen)))
         inner = self.down(ACTIVATIONS[self.activation](self.up(seen)))
         result: Tensor = self.norm(seen + self._dropped(inner))
         return result
 
-    def _asked(self, x: Tensor, asking: Tensor, first: bool) -> tuple[Tensor, ...]:
-        if not first:
-            return tuple(self.attention(x).chunk(3, dim=-1))
-        weight, bias, width = self.attention.weight, self.attention.bias, self.width
-        query = F.linear(asking, weight[:width], bias[:width])
-        return query, *F.linear(x, weight[width:], bias[width:]).chunk(2, dim=-1)
+    def _seen(self, x: Tensor, attend: Tensor | None) -> Tensor:
+        """What each token attends to, `[batch, tokens, width]`."""
+        batch, width = len(x), self.width
+
+        def split(y: Tensor) -> Tensor:
+            return y.view(batch, -1, self.heads, width // self.heads).transpose(1, 2)
+
+        query, key, value = map(split, self.attention(x).chunk(3, dim=-1))
+        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=attend)
+        return seen.transpose(1, 2).reshape(batch, -1, width)
+
+    def _seen_by_first(self, x: Tensor, attend: Tensor | None) -> Tensor:
+        """What the first token attends to, `[batch, 1, width]`.
+
+        With one query, q · (K x + k) is (Kᵀ q) · x and a constant that softmax takes out, and
+        Σ a (V x + v) is V (Σ a x) + v: keys and values of the other tokens are never made.
+        """
+        width, each = self.width, self.width // self.heads
+        weight, bias = self.attention.weight, self.attention.bias
+        query = F.linear(x[:, 0], weight[:width], bias[:width]) / each**0.5
+        of_keys = weight[width : 2 * width].view(self.heads, each, width)
+        of_values = weight[2 * width :].view(self.heads, each, width)
+        asked = torch.matmul(query.view(-1, self.heads, each).transpose(0, 1), of_keys)
+        match = torch.matmul(asked.transpose(0, 1), x.transpose(1, 2))
+        if attend is not None:
+            match = match.masked_fill(~attend[:, 0], torch.finfo(match.dtype).min)
+        found = torch.matmul(F.softmax(match, dim=-1), x)
+        seen = torch.matmul(found.transpose(0, 1), of_values.transpose(1, 2))
+        result: Tensor = seen.transpose(0, 1).reshape(-1, 1, width) + bias[2 * width :]
+        return result
 
     def _dropped(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training)
+        return dropped(x, self.dropout, self.training)
 
     def draw(self, graph: Graph, x: str, first: bool) -> str:
         """The ONNX nodes of `forward`, over rows; with `first` rows of first tokens come out."""
@@ -149,7 +166,7 @@ class Bert(Encoder):
             x = self.words(ids) + (places + self.kinds.weight[0])
         else:
             x = self.words(ids) + places + self.kinds(kinds)
-        x = F.dropout(self.norm(x), self.dropout, self.training)
+        x = dropped(self.norm(x), self.dropout, self.training)
         attend = None if bool(mask.all()) else mask[:, None, None, :]
         last = len(self.layers) - 1
         for i, layer in enumerate(self.layers):
@@ -251,7 +268,7 @@ class Bert(Encoder):
         every = 12 * self.width**2 * length + 2 * self.width * length**2
         if read != "pooled":
             return len(self.layers) * every
-        last = 2 * self.width**2 * length + 11 * self.width**2 + 2 * self.width * length
+        last = 13 * self.width**2 + 2 * self.heads * self.width * length
         return (len(self.layers) - 1) * every + last
 
     def activations(self, length: int, read: Read) -> float:

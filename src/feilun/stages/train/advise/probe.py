@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from feilun.core.artifacts import Interval
+from feilun.core.records import FEEDBACK_SOURCE
 from feilun.core.run import Run
 from feilun.models import Estimate, Family, Lesson, load
 from feilun.models.hub import Hub
@@ -20,7 +21,9 @@ from feilun.models.neural.settings import Neural
 from feilun.models.neural.sizes import epochs_for
 from feilun.tasks.task import Input
 
-FEWEST, MOST_SIZES, FEWEST_CHECKED = 50, 6, 100
+FEWEST, MOST_SIZES, FEWEST_CHECKED, MOST_ASKED = 50, 6, 100, 4_000
+"""Records that are learnt from, sizes that are tried, validation records that a training sees,
+records that are asked about."""
 SINGLES, SINGLES_SECONDS = 50, 0.5
 BATCH = 512
 FORWARD = 1 / 3
@@ -33,9 +36,9 @@ class Probe(NamedTuple):
     """One training with `rows` records.
 
     `work` says how much there was to do (records × passes), `stopped` after how many passes a
-    network stopped early (0: it did not); `answers` are those to the validation
-    split; `per_label[label]` has recall and F1, `counts` the records of each label that were
-    learnt from.
+    network stopped early (0: it did not); `answers` are those to the
+    records that are asked about; `per_label[label]` has recall and F1, `counts` the records of
+    each label that were learnt from.
     """
 
     rows: int
@@ -84,13 +87,15 @@ class Prober:
         family: Family,
         lesson: Lesson,
         metric: str,
+        seed: int,
         *,
         passes: Callable[[], int] = lambda: 0,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.family, self.lesson, self.metric = family, lesson, metric
         self._passes, self._clock = passes, clock
-        self._rows = lesson.train.height
+        self._parts = parted(lesson, seed)
+        self._rows = self._parts.num_labelled
         self._checks = lesson.validation.height
 
     def estimate(self, budget_seconds: float, run: Run) -> Probed:
@@ -102,7 +107,6 @@ class Prober:
     def probe(self, known: Probed, until: float, run: Run, tell: Callable[[Probe], None]) -> Probed:
         """`known` with the probes that end before the clock shows `until`; `tell` hears of each
         at once."""
-        order = shuffled(self.lesson, run.seed)
         start = self._clock()
         probes: list[Probe] = []
         slower = 1.0
@@ -113,7 +117,7 @@ class Prober:
             if self._clock() + slower * expected > until:
                 break
             inner = run.within(f"{rows}-rows")
-            found = self._one(family, order.head(rows), inner)
+            found = self._one(family, self._parts.learnt.head(rows), inner)
             # What is loaded once (torch) does not make a short probe's work slow.
             slower = max(found.seconds / max(expected, 1e-3), 0.2) if expected > 1 else 1.0
             probes.append(found)
@@ -123,10 +127,10 @@ class Prober:
         return known._replace(probes=tuple(probes), served=served)
 
     def sizes(self, known: Probed, seconds: float) -> list[int]:
-        """How many records to learn from, ascending: at most half of them, each twice the one
-        before; those of which all fit into `seconds`, the largest first."""
+        """How many records to learn from, ascending: half of them, half of that, and so on;
+        those of which all fit into `seconds`, the largest first."""
         ladder: list[int] = []
-        rows = self._rows // 2
+        rows = self._parts.learnt.height
         while len(ladder) < MOST_SIZES and (rows >= FEWEST or not ladder) and rows > 0:
             ladder.append(rows)
             rows //= 2
@@ -153,7 +157,7 @@ class Prober:
         seconds = self._clock() - begun
         planned = _planned(family, train.height)
         passes = self._passes() or planned
-        asked = self.lesson.validation
+        asked = self._parts.asked
         answers = [a.written for a in task.answers(load(folder), task.inputs(asked))]
         truth = task.truth(asked)
         found = task.evaluate(truth, answers, lesson.labels, seed=run.seed)
@@ -200,7 +204,7 @@ class Prober:
 
     def _served(self, folder: Path) -> Served:
         task, model = self.lesson.task, load(folder)
-        inputs = list(task.inputs(self.lesson.validation))
+        inputs = list(task.inputs(self._parts.asked))
         singles = self._singles(model, inputs[:SINGLES])
         many = (inputs * (BATCH // max(len(inputs), 1) + 1))[:BATCH]
         task.answers(model, many[:8])
@@ -225,9 +229,44 @@ class Prober:
         return median(took)
 
 
-def shuffled(lesson: Lesson, seed: int) -> pl.DataFrame:
-    """The labelled training records in an order of which every beginning has all strata in
-    their shares; the same for the same seed."""
+class Parts(NamedTuple):
+    """What probes learn from at most, in an order of which every beginning has all strata in
+    their shares; and what they are asked: the validation records, then training records that
+    they do not learn from."""
+
+    learnt: pl.DataFrame
+    asked: pl.DataFrame
+    num_labelled: int
+
+
+AUGMENTED = "augment:"
+"""What the source of a record begins with that a step of `prepare` made of another."""
+
+
+def parted(lesson: Lesson, seed: int) -> Parts:
+    """Half of the labelled training records to learn from, and what is asked; the same for the
+    same seed.
+
+    The other half is asked about too: a validation split alone is too small to tell two
+    families apart. Not about feedback, which tells of what went wrong, and not at all where
+    records were augmented: what was made of them may be learnt from.
+    """
+    order = _shuffled(lesson, seed)
+    half = max(order.height // 2, 1)
+    learnt, rest = order.head(half), order.slice(half)
+    validation = lesson.validation
+    source = pl.col("source").cast(pl.String).fill_null("")
+    rest = rest.filter(source != FEEDBACK_SOURCE)
+    if order.filter(source.str.starts_with(AUGMENTED)).height:
+        rest = rest.clear()
+    if "key" in rest.columns:
+        rest = rest.join(learnt.select("key"), on="key", how="anti")
+    room = max(MOST_ASKED - validation.height, 0)
+    asked = pl.concat([validation, rest.head(room)], how="diagonal")
+    return Parts(learnt, asked, order.height)
+
+
+def _shuffled(lesson: Lesson, seed: int) -> pl.DataFrame:
     frame = lesson.train.filter(lesson.task.labelled())
     mixed = frame.sample(fraction=1.0, shuffle=True, seed=seed)
     stratum = lesson.task.stratum()
