@@ -167,7 +167,7 @@ def shell(folder: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
         shutil.rmtree(folder / "tickets")
         start = folder
     else:
-        start = folder if page.parent == EXAMPLES else folder / "tickets"
+        start = folder if page.parent == EXAMPLES or page.name == "tasks.md" else folder / "tickets"
     made = Shell(start, tmp_path / "state.sh")
     yield made
     made.stop()
