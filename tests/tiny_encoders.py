@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-WORDS = "很好非常满意房间干净喜欢服务推荐差失望脏讨厌退款酒店的不"
+WORDS = (
+    "很好非常满意房间干净喜欢服务推荐差失望脏讨厌退款酒店的不去北京上海广州深圳玩昨天和朋友了旅游王小明李雷"
+    "韩梅位置偏远热情第一般错完美"
+)
 ENGLISH = ["good", "very", "great", "bad", "awful", "the", "a", "room", "is", "no", "nice", "hotel"]
 COMMON: dict[str, Any] = {
     "hidden_size": 32,

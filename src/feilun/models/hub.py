@@ -138,12 +138,11 @@ class Hub(EncoderChoice, Neural):
 
     def sketch(self, vocabulary: int, pad: int, read: Read = "pooled") -> Encoder:
         """The same network without memory for its weights."""
-        import torch
-
+        from feilun.models.neural.device import without_memory
         from feilun.models.neural.encoders.hub import HubEncoder, sketched
 
         body = sketched(self.source, self.layers)
-        with torch.device("meta"):
+        with without_memory():
             return HubEncoder(body, "mean", self._tuning())
 
     def reader(self, lesson: Lesson, run: Run) -> Reader:

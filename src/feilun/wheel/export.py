@@ -47,7 +47,7 @@ class NotAModelRef(Invalid):
     def __init__(self, ref: str, kind: str) -> None:
         super().__init__(
             _("{ref} is a {kind}, not a model.").format(ref=ref, kind=kind),
-            remedy="feilun export model/live --to hf --folder FOLDER",
+            remedy="feilun export FOLDER --ref model/live",
         )
 
 

@@ -90,3 +90,10 @@ def steady(threads: int, seed: int, device: torch.device) -> Iterator[None]:
             torch.set_num_threads(before)
             torch.use_deterministic_algorithms(strict, warn_only=lenient)
             memory.fill_uninitialized_memory = filled
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Within the block networks are made without memory for their weights, to be measured."""
+    with torch.device("meta"):
+        yield

@@ -135,8 +135,11 @@ def _check_memory(material: Material, device: torch.device) -> None:
     frame = shelf.reader.frame
     around = frame.around_two if shelf.paired else frame.around_one
     length = int(shelf.windows.read.max(initial=0)) + around
-    need = memory.needed(settings, sketch, read, length, texts=2 if shelf.twin else 1)
-    memory.check(settings, need, device)
+    tagging = shelf.examples.aim == "tokens"
+    outputs = len(tags.names(material.labels) if tagging else material.labels) or 1
+    texts = 2 if shelf.twin else 1
+    need = memory.needed(settings, sketch, read, length, texts, outputs)
+    memory.check(settings, need, device, settings.processes)
 
 
 def head_read(material: Material) -> Read:

@@ -21,6 +21,12 @@ KEPT = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "rmsprop"
 BYTES = 4
 ANYWAY = 200_000_000
 """Taken by torch's own buffers and the texts, about."""
+BACKWARD = 1.4
+"""The backward pass beside what was kept for it: gradients on their way, and workspaces. (Measured
+in whole steps of every network: 0.8 to 1.8 times what was kept.)"""
+LOGITS, PATHS = 3, 1.2
+"""How often an output is held (itself, its logarithm, its gradient); of a chain of tags how many
+numbers per token and pair of them (measured with 101 tags)."""
 
 
 class NotEnoughMemory(Full):
@@ -58,24 +64,48 @@ class Need(NamedTuple):
         return self.weights + self.activations + ANYWAY
 
 
-def needed(settings: Neural, encoder: Encoder, read: Read, length: int, texts: int = 1) -> Need:
+def needed(
+    settings: Neural,
+    encoder: Encoder,
+    read: Read,
+    length: int,
+    texts: int = 1,
+    outputs: int = 0,
+) -> Need:
     """What training takes whose longest batch has inputs of so many `texts` (1, or 2 read each
-    on its own) of `length` tokens."""
+    on its own) of `length` tokens, with so many `outputs` of each text (or token)."""
     every = sum(p.numel() for p in encoder.parameters())
     trained = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
     rows = texts * -(-settings.batch_size // settings.accumulate)
-    numbers = rows * encoder.activations(length, read)
+    of_head = float(LOGITS * outputs)
+    if read == "states":
+        chain = PATHS * outputs**2 if settings.crf else 0.0
+        of_head = length * (of_head + chain)
+    numbers = rows * (BACKWARD * encoder.activations(length, read) + of_head)
     weights = every + trained * (1 + KEPT[settings.optimizer])
     return Need(weights * BYTES, int(numbers * BYTES))
 
 
-def check(settings: Neural, need: Need, device: torch.device) -> None:
-    """Raises `NotEnoughMemory` where training would take more than is free on `device`."""
+def check(settings: Neural, need: Need, device: torch.device, processes: int = 1) -> None:
+    """Raises `NotEnoughMemory` where training, by so many processes, would take more than is
+    free on `device`."""
     has = free(device)
-    if has is not None and need.total > has:
+    total = shared(need, processes, device)
+    if has is not None and total > has:
         raise NotEnoughMemory(
-            need.total, has, settings.batch_size, settings.max_length or 0, settings.size
+            total, has, settings.batch_size, settings.max_length or 0, settings.size
         )
+
+
+def shared(need: Need, processes: int, device: torch.device) -> int:
+    """Bytes on one device where so many processes share each batch: of GPUs each has its own
+    share of it; on a CPU all have theirs, and whoever started them the weights."""
+    if processes == 1:
+        return need.total
+    if device.type == "cuda":
+        return Need(need.weights, need.activations // processes).total
+    alone = Need(need.weights, 0).total
+    return (processes + 1) * alone + need.activations
 
 
 def free(device: torch.device) -> int | None:

@@ -118,6 +118,7 @@ class MaskedHead(Head):
         self.bias = nn.Parameter(torch.zeros(len(tied.words)))
         self.pooler = None if tied.pooler is not None else nn.Linear(width, width)
         self.follows = nn.Linear(width, 2)
+        self.bag = nn.Linear(width, tied.words.shape[1])
         self.told: dict[str, float] = {}
         initialise(self, "normal")
         self.forget()
@@ -136,13 +137,20 @@ class MaskedHead(Head):
         transformed = self.norm(tied.activation(self.linear(states)))
         return F.linear(transformed, tied.words, self.bias).float()
 
-    def pair(self, states: Tensor) -> Tensor:
-        """Logits, float32 `[texts, 2]`, of states `[texts, tokens, width]`: the second text
-        follows, or is another's."""
+    def pooled(self, states: Tensor) -> Tensor:
+        """The first token of states `[texts, tokens, width]` through the pooler."""
         pooler = self._tied[0].pooler or self.pooler
         assert pooler is not None
-        result: Tensor = self.follows(torch.tanh(pooler(states[:, 0])))
+        return torch.tanh(pooler(states[:, 0]))
+
+    def pair(self, pooled: Tensor) -> Tensor:
+        """Logits, float32 `[texts, 2]`: the second text follows, or is another's."""
+        result: Tensor = self.follows(pooled)
         return result.float()
+
+    def gist(self, pooled: Tensor) -> Tensor:
+        """Logits over the vocabulary, float32 `[texts, vocabulary]`: any word hidden in it."""
+        return F.linear(self.bag(pooled), self._tied[0].words, self.bias).float()
 
     def loss(self, output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         """`target` `[texts, tokens]` as `Hider.hide` has it. The loss of pairs counts as much
@@ -154,10 +162,16 @@ class MaskedHead(Head):
         result = F.cross_entropy(found, words[at], reduction="sum")
         self.lost += float(result.detach())
         self.asked += len(at)
+        pooled = self.pooled(output)
+        if self._tied[0].pooler is not None:
+            # A text is judged by its first token, which hidden words alone teach nothing.
+            likely = F.log_softmax(self.gist(pooled), dim=-1)
+            whose = at // (output.shape[1] - 1)
+            result = result - likely.index_select(0, whose).gather(1, words[at, None]).sum()
         rows = torch.nonzero(target[:, 0] != ASKED_NOT)[:, 0]
         if len(rows):
             truth = target[rows, 0]
-            judged = self.pair(output)[rows]
+            judged = self.pair(pooled)[rows]
             result = result + F.cross_entropy(judged, truth) * len(at)
             self.right += int((judged.argmax(dim=1) == truth).sum())
             self.judged += len(rows)

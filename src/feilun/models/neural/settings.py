@@ -181,9 +181,9 @@ class Neural(Family):
 
     def sketch(self, vocabulary: int, pad: int, read: Read = "pooled") -> Encoder:
         """The same network without memory for its weights, to be measured."""
-        import torch
+        from feilun.models.neural.device import without_memory
 
-        with torch.device("meta"):
+        with without_memory():
             return self.encoder(vocabulary, pad, read)
 
     def prime(self, encoder: Encoder, reader: Reader, lesson: Lesson, run: Run) -> None:

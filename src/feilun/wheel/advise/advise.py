@@ -21,7 +21,8 @@ from feilun.stages.train.advise import parted, rule
 from feilun.stages.train.plan import NotForTask
 from feilun.store.disk import lock
 from feilun.wheel.advise.advice import Advice
-from feilun.wheel.advise.judging import Given, Outcome, Rival, advised
+from feilun.wheel.advise.expecting import Given, Outcome, Rival
+from feilun.wheel.advise.judging import advised
 from feilun.wheel.advise.probing import Probing
 from feilun.wheel.runner import LocalRun, Observer, Silent
 

@@ -26,7 +26,7 @@ from feilun.models import Architecture, Family
 from feilun.stages.train import lesson_of
 from feilun.stages.train.advise.probe import Probe, Probed, Prober, Served
 from feilun.store import Blobs
-from feilun.wheel.advise.judging import Outcome
+from feilun.wheel.advise.expecting import Outcome
 from feilun.wheel.runner import LocalRun, Silent
 
 PROGRAM = "from feilun.wheel.advise.probing import main; main()"
@@ -95,6 +95,8 @@ class Probing:
         finally:
             process.kill()
             process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
         if note is None and probed is not None and not probed.probes:
             note = Message(
                 template=N_(

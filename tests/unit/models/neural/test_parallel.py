@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,9 +22,11 @@ from safetensors.numpy import load_file
 from tests.tiny_encoders import tiny
 from tests.unit.models.neural import lessons
 from tests.unit.models.neural.lessons import TINY, Bench
+from tests.unit.models.neural.test_training import training
 
 from feilun.models.hub import Hub
 from feilun.models.neural import parallel
+from feilun.models.neural.checkpoint import Position
 from feilun.models.neural.descent import LossNotFinite
 from feilun.models.neural.team import ALONE, Crew
 from feilun.models.transformer import Transformer
@@ -132,7 +135,7 @@ def test_two_processes_share_the_work_and_tell_of_it(
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["classify", "tag"])
+@pytest.mark.parametrize("name", ["classify", pytest.param("tag", marks=pytest.mark.slow)])
 def test_the_model_is_that_of_one_process(name: str, tmp_path: Path) -> None:
     more = {**LITTLE, "dropout": 0.0, "optimizer": "momentum", "learning_rate": 0.05}
     more |= {"class_weight": "balanced", "epochs": 2, "batch_size": 16}
@@ -179,6 +182,7 @@ SCRIPT = textwrap.dedent("""
 """).format(here=str(Path(__file__).parents[4]))
 
 
+@pytest.mark.slow
 def test_the_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as started:
@@ -193,12 +197,16 @@ def test_the_processes_end_with_the_one_that_started_them(tmp_path: Path) -> Non
 
 
 def test_a_loss_that_is_no_number_is_told_as_such(tmp_path: Path) -> None:
-    wild = {"optimizer": "sgd", "learning_rate": 10.0, "clip_norm": 1e6, "warmup": 0.0}
+    made = training(tmp_path, processes=2)
+    with torch.no_grad():
+        made.network.head.linear.bias.fill_(float("nan"))
     with pytest.raises(LossNotFinite) as raised:
-        trained(tmp_path, processes=2, dropout=0.0, schedule="constant", epochs=50, **wild)
-    assert raised.value.rate == 10.0
+        parallel.descend(made, Position(step=3))
+    assert raised.value.step == 3
+    assert raised.value.rate == made.rate
 
 
+@pytest.mark.slow
 def test_a_pretrained_encoder_is_finetuned_by_two(tmp_path: Path) -> None:
     encoder = tiny(tmp_path / "encoder")
     run, folder = Bench(tmp_path / "run"), tmp_path / "model"
@@ -207,7 +215,7 @@ def test_a_pretrained_encoder_is_finetuned_by_two(tmp_path: Path) -> None:
         name=str(encoder), epochs=1, threads=1, tuning="lora", learning_rate=1e-3, processes=2
     )
     family.fit(lessons.lesson("match", 20), folder, run)
-    assert np.isfinite(Hub.load(folder).scores([("很好", "不好")])).all()
+    assert np.isfinite(Hub.load(folder).scores([("去北京", "北京好玩")])).all()
 
 
 def test_every_row_is_one_processs() -> None:
@@ -235,8 +243,28 @@ def test_what_cannot_be_started_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(parallel, "find_spec", lambda name: None)
     with pytest.raises(parallel.NoLauncher, match="accelerate"):
         trained(tmp_path, processes=2)
-    trained(tmp_path, processes=1)
+    parallel.check(Transformer(**LITTLE), torch.device("cpu"))
 
 
 def test_only_this_machine_reaches_the_loopback_interface() -> None:
     assert parallel.loopback() in {name for _index, name in socket.if_nameindex()}
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("[rank1]: torch.OutOfMemoryError: CUDA out of memory.\n", "CUDA out of memory"),
+        ("feilun.core.errors.DiskFull: No space left to write x\n", "No space left"),
+        ("ValueError: first\nValueError: second\n  rank      : 1 (x)\n  exitcode  : 1\n", "second"),
+        ("  rank      : 1 (local_rank: 1)\n  exitcode  : -9 (pid: 7)\n", "1 .*signal 9"),
+        ("  rank      : 0 (local_rank: 0)\n  exitcode  : -15 (pid: 7)\n", "exit code 1"),
+        ("torch.distributed.x.ChildFailedError: \n", "exit code 1"),
+        ("", "exit code 1"),
+    ],
+)
+def test_why_a_process_ended_is_told(written: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "errors.txt").write_text(written)
+    reason = parallel._reason(tmp_path / "errors.txt", 1)
+    assert re.search(told, reason)
+    error = parallel.ProcessEnded(2, reason)
+    assert "checkpoint" in str(error)

@@ -95,21 +95,48 @@ class Layer(nn.Module):
 
     def draw(self, graph: Graph, x: str, first: bool) -> str:
         """The ONNX nodes of `forward`, over rows; with `first` rows of first tokens come out."""
+        asking = graph.first(graph.texts(x, self.width)) if first else x
+        seen = self._draw_first(graph, x, asking) if first else self._draw_all(graph, x)
+        seen = graph.node("Add", asking, graph.linear(seen, self.gathered))
+        seen = graph.norm(seen, self.attended)
+        inner = graph.activation(graph.linear(seen, self.up), self.activation)
+        return graph.norm(graph.node("Add", seen, graph.linear(inner, self.down)), self.norm)
+
+    def _draw_all(self, graph: Graph, x: str) -> str:
+        """`_seen`."""
         width = self.width
-        asking = graph.first(graph.texts(x, width)) if first else x
         query, key, value = graph.split(graph.linear(x, self.attention), [width] * 3)
-        if first:
-            query = graph.first(graph.texts(query, width))
         scale = graph.number(1 / (width / self.heads) ** 0.5)
         query = graph.node("Mul", self._heads(graph, query, [0, 2, 1, 3]), scale)
         match = graph.node("MatMul", query, self._heads(graph, key, [0, 2, 3, 1]))
         weight = graph.node("Softmax", graph.node("Add", match, graph.bias), axis=-1)
         seen = graph.node("MatMul", weight, self._heads(graph, value, [0, 2, 1, 3]))
-        seen = graph.rows(graph.node("Transpose", seen, perm=[0, 2, 1, 3]), width)
-        seen = graph.node("Add", asking, graph.linear(seen, self.gathered))
-        seen = graph.norm(seen, self.attended)
-        inner = graph.activation(graph.linear(seen, self.up), self.activation)
-        return graph.norm(graph.node("Add", seen, graph.linear(inner, self.down)), self.norm)
+        return graph.rows(graph.node("Transpose", seen, perm=[0, 2, 1, 3]), width)
+
+    def _draw_first(self, graph: Graph, x: str, asking: str) -> str:
+        """`_seen_by_first`, of whose weights the graph holds the parts it needs."""
+        width, each = self.width, self.width // self.heads
+        name = graph.named(self.attention.weight)
+        found = self.attention.weight.detach().cpu().numpy().reshape(3, self.heads, each, width)
+        # Laid out as the product reads them, and the score's scale in the query.
+        ask, key = (found[0] / each**0.5).transpose(0, 2, 1), found[1]
+        value = np.ascontiguousarray(found[2].transpose(0, 2, 1))
+        bias = self.attention.bias.detach().cpu().numpy().reshape(3, self.heads, 1, each)
+        query = graph.node("MatMul", asking, graph.constant(f"{name}.query", ask.copy()))
+        query = graph.node("Add", query, graph.constant(f"{name}.asked", bias[0] / each**0.5))
+        asked = graph.node("MatMul", query, graph.constant(f"{name}.key", key))
+        texts = graph.texts(x, width)
+        match = graph.node(
+            "MatMul",
+            graph.node("Transpose", asked, perm=[1, 0, 2]),
+            graph.node("Transpose", texts, perm=[0, 2, 1]),
+        )
+        hidden = graph.node("Squeeze", graph.bias, graph.whole(1))
+        weight = graph.node("Softmax", graph.node("Add", match, hidden), axis=-1)
+        seen = graph.node("Transpose", graph.node("MatMul", weight, texts), perm=[1, 0, 2])
+        seen = graph.node("MatMul", seen, graph.constant(f"{name}.value", value))
+        seen = graph.node("Add", seen, graph.constant(f"{name}.seen", bias[2].copy()))
+        return graph.rows(graph.node("Transpose", seen, perm=[1, 0, 2]), width)
 
     def _heads(self, graph: Graph, x: str, order: list[int]) -> str:
         """Rows as `[batch, heads, …]`, in the given order of axes."""

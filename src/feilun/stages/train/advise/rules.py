@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -79,7 +79,7 @@ def _keywords(lesson: Lesson, task: Classify, train: pl.DataFrame) -> Rule | Non
                     2 * both / (with_gram[gram] + with_label[label])
                     if task.multiple
                     else both - with_both[default][gram],
-                    -len(gram),
+                    -abs(len(gram) - 2),
                     gram,
                 )
                 for gram, both in with_both[label].items()
@@ -103,8 +103,9 @@ def _keywords(lesson: Lesson, task: Classify, train: pl.DataFrame) -> Rule | Non
             answers.append(held[0] if held else default)
     shown = ", ".join(f"{gram} → {label}" for _sure, label, gram in keywords[:_SHOWN])
     more = ", …" if len(keywords) > _SHOWN else ""
-    template = N_("a keyword for each label ({keywords})")
-    return Rule(answers, Message(template=template, values={"keywords": shown + more}))
+    template = N_("a keyword for each label ({keywords}; else {default})")
+    values = {"keywords": shown + more, "default": default}
+    return Rule(answers, Message(template=template, values=values))
 
 
 def _labels(task: Classify, written_label: str) -> list[str]:
@@ -140,36 +141,45 @@ def _names(lesson: Lesson, task: Tag, train: pl.DataFrame) -> Rule | None:
             marked[text[start:end]][label] += 1
     if not marked:
         return None
-    longest = min(max(map(len, marked)), 40)
     seen: Counter[str] = Counter()
+    lengths = _lengths(marked)
     for text in texts:
-        seen.update(name for _start, name in _found(text, marked, longest))
+        seen.update(name for _start, name in _found(text, marked, lengths))
     sure = {
         name: labels.most_common(1)[0][0]
         for name, labels in marked.items()
         if 2 * labels.total() >= seen[name]
     }
+    lengths = _lengths(sure)
     answers: list[str | None] = []
     for text in lesson.validation["text"].to_list():
         spans_found: list[Span] = [
-            (start, start + len(name), sure[name]) for start, name in _found(text, sure, longest)
+            (start, start + len(name), sure[name]) for start, name in _found(text, sure, lengths)
         ]
         answers.append(written(spans_found))
     template = N_("a list of the {count} names that were seen")
     return Rule(answers, Message(template=template, values={"count": len(sure)}))
 
 
+def _lengths(names: Collection[str]) -> dict[str, list[int]]:
+    """By their first character, how long names are, the longest first."""
+    found: defaultdict[str, set[int]] = defaultdict(set)
+    for name in names:
+        found[name[0]].add(len(name))
+    return {first: sorted(lengths, reverse=True) for first, lengths in found.items()}
+
+
 def _found(
-    text: str, names: dict[str, str] | defaultdict[str, Counter[str]], longest: int
+    text: str, names: Container[str], lengths: dict[str, list[int]]
 ) -> Iterator[tuple[int, str]]:
     """Where a name stands, from the left, the longest at each place; none within another."""
     at = 0
     while at < len(text):
-        for length in range(min(longest, len(text) - at), 0, -1):
+        for length in lengths.get(text[at], ()):
             name = text[at : at + length]
             if name in names:
                 yield at, name
-                at += length
+                at += len(name)
                 break
         else:
             at += 1
@@ -187,8 +197,9 @@ def _overlap(lesson: Lesson, task: Match, train: pl.DataFrame) -> Rule | None:
     alike = _alike(task.inputs(train))
     truth = np.array([label == same for label in task.truth(train)])
     tried = np.unique(np.quantile(alike, np.linspace(0, 1, 101))) if len(alike) else np.zeros(1)
-    right = [float(np.mean((alike >= least) == truth)) for least in tried]
-    least = float(tried[int(np.argmax(right))])
+    right = np.array([np.mean((alike >= least) == truth) for least in tried])
+    # Of equals the middle: the farthest from either side.
+    least = float(np.median(tried[right == right.max()]))
     answers: list[str | None] = [
         same if one >= least else other for one in _alike(task.inputs(lesson.validation))
     ]

