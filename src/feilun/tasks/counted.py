@@ -14,6 +14,11 @@ class Counted(Task):
     """A task that is measured by counting right things."""
 
     @property
+    def exclusive(self) -> bool:
+        """Whether an answer is one label, which excludes the others."""
+        return self.counting.exclusive
+
+    @property
     @abstractmethod
     def counting(self) -> Counting:
         """How its answers are measured."""

@@ -163,6 +163,11 @@ class Task(Part):
     # Its answers
 
     @property
+    def exclusive(self) -> bool:
+        """Whether an answer is one label, which excludes the others."""
+        return False
+
+    @property
     def example(self) -> Input:
         """Some input, to warm a model up with."""
         return "warm-up"

@@ -248,6 +248,7 @@ class Neural(Family):
         name = next(iter(self.sizes)) if self.size == "auto" else self.size
         chosen = self.sizes[name]
         own = {key: getattr(self, key, None) for key in Size._fields}
+        own["vocabulary"] = self.vocabulary_size
         return chosen._replace(**{key: value for key, value in own.items() if value is not None})
 
     def resolved(self, num_rows: int, size: str | None = None) -> Self:

@@ -10,7 +10,6 @@ from pydantic import Field
 from feilun.core.records import FEEDBACK_SOURCE
 from feilun.core.run import Run
 from feilun.stages.prepare.corpus import Corpus
-from feilun.stages.prepare.fit import one_label
 from feilun.stages.prepare.lots import lots
 from feilun.stages.prepare.step import DROPS, CorpusStep, StepUnfit
 from feilun.tasks import Task
@@ -43,7 +42,7 @@ class Balance(CorpusStep):
 
     def fitted(self, task: Task) -> Self:
         """Raises `StepUnfit` where a record has not one label."""
-        if not one_label(task):
+        if not task.exclusive:
             raise StepUnfit(self.use, task.use)
         return self
 

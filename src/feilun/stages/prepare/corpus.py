@@ -10,7 +10,7 @@ import polars as pl
 from feilun.core.records import id_numbers
 from feilun.core.similarity import near_duplicates
 from feilun.core.text import Texts, hashes
-from feilun.stages.prepare.fit import answers, one_label
+from feilun.stages.prepare.fit import answers
 from feilun.stages.prepare.twins import twin_texts
 from feilun.tasks import Classify, Task
 
@@ -68,7 +68,7 @@ class Corpus:
 
 def described(frame: pl.DataFrame, keys: Texts, task: Task) -> pl.DataFrame:
     """The columns of `KNOWN` but `at`, from the records and their twin keys."""
-    stratum = [] if one_label(task) else [task.stratum().alias("stratum")]
+    stratum = [] if task.exclusive else [task.stratum().alias("stratum")]
     size = pl.coalesce(pl.col("text"), pl.col("fields")).str.len_chars().fill_null(0)
     return frame.select(
         id_numbers(pl.col("id")),

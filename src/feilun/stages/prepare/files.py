@@ -14,7 +14,6 @@ import polars as pl
 from feilun.core.artifacts import SPLITS, StepCount
 from feilun.core.records import DROPPED, MOST_BYTES, ShardWriter
 from feilun.stages.prepare.after_split import Added, Sources, checked
-from feilun.stages.prepare.fit import one_label
 from feilun.stages.prepare.given import frozen_labels
 from feilun.stages.prepare.shard import Place, ShardRun, buckets_for
 from feilun.stages.prepare.step import CorpusStep
@@ -51,7 +50,7 @@ class Files:
         place = self.flow.tasks.place(len(self.flow.tasks.passes) - 1)
         counts = _side_counts(sides)
         labels = {}
-        if one_label(self.flow.task):
+        if self.flow.task.exclusive:
             labels = {name: counted(_labels_of(sides, name)) for name in SPLITS[:3]}
         del sides
         size = sum(

@@ -18,12 +18,6 @@ from feilun.tasks.match import ROLES
 from feilun.tasks.regress import number
 
 
-def one_label(task: Task) -> bool:
-    """Whether a labelled record has one label, which excludes the others: `classify` and
-    `match`, but not with several labels per text."""
-    return task.use in ("classify", "match") and not several(task)
-
-
 def several(task: Task) -> bool:
     """Whether a record may have several labels."""
     return bool(getattr(task, "multiple", False))
@@ -92,7 +86,7 @@ def fitted_steps(task: Task, steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """`steps` with the check of the records where it belongs: before all others; for `match`
     after the last that
     writes texts, because a step may leave nothing of one of the two texts."""
-    if one_label(task) and task.use == "classify":
+    if task.exclusive and task.use == "classify":
         return steps
     rewriting = [at for at, step in enumerate(steps) if not isinstance(step, CorpusStep)]
     at = max(rewriting, default=-1) + 1 if task.use == "match" else 0

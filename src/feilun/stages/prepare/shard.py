@@ -23,7 +23,6 @@ from feilun.core.records import DROPPED, MOST_ROWS, SCHEMA, as_dropped
 from feilun.core.run import Run
 from feilun.core.similarity.shards import sign_shard
 from feilun.stages.prepare.corpus import described
-from feilun.stages.prepare.fit import one_label
 from feilun.stages.prepare.step import CorpusStep, Step
 from feilun.stages.prepare.twins import twin_texts
 from feilun.tasks import Classify, Task
@@ -210,7 +209,7 @@ def work_sides(shard: int, place: Place, buckets: dict[str, int], task: Task) ->
     with target.with_suffix(".part").open("wb") as out:
         for number, side in enumerate(SPLITS):
             part = frame.filter(pl.col("side") == number).drop("side")
-            if not one_label(task):
+            if not task.exclusive:
                 labels[side] = dict(task.labels(part))
             bits = buckets[side]
             bucket = pl.col("key") // (1 << (64 - bits)) if bits else pl.lit(0, pl.UInt64)

@@ -20,7 +20,7 @@ from feilun.core.artifacts import SPLITS
 from feilun.core.errors import Invalid, shortened
 from feilun.core.i18n import _
 from feilun.core.records import LEARNT_ONLY
-from feilun.stages.prepare.fit import one_label, several
+from feilun.stages.prepare.fit import several
 from feilun.stages.prepare.lots import lots
 from feilun.tasks import Classify, Task
 from feilun.tasks.classify import LABEL_SEPARATOR
@@ -205,7 +205,7 @@ class Split(BaseModel):
         counted = {name: side["label"] for name, side in sides.items()}
         if num_frozen:
             counted["test"] = frozen["label"]
-        rare = num_frozen == 0 and self.by != "time" and one_label(task)
+        rare = num_frozen == 0 and self.by != "time" and task.exclusive
         _check(counted, task)
         placed = [
             side.select("at", "label", pl.lit(SPLITS.index(name), dtype=pl.UInt8).alias("side"))
@@ -342,7 +342,7 @@ def _single(labelled: pl.DataFrame) -> int:
 def _check(counted: dict[str, pl.Series], task: Task) -> None:
     """Raises where there is nothing to learn or to measure; `counted` has the answers of each
     side."""
-    if one_label(task):
+    if task.exclusive:
         _check_labels(counted)
         return
     train = counted["train"]

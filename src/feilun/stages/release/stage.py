@@ -18,7 +18,7 @@ from feilun.stages.release.better import Better
 from feilun.stages.release.rule import Case, Rule
 from feilun.tasks import task_named
 
-LIVE, MAJORITY = N_("live"), N_("majority")
+LIVE, MAJORITY, TRIVIAL = N_("live"), N_("majority"), N_("the same answer to all")
 
 
 class GateGiven(NamedTuple):
@@ -49,16 +49,17 @@ class Gate(Stage[GateGiven, Verdict]):
         outcomes = pl.read_parquet(run.file(given.report.files["outcomes.parquet"]))
         task = task_named(given.dataset.task)
         if given.report.live:
-            other = outcomes["live"].to_list()
+            other, against = outcomes["live"].to_list(), LIVE
         else:
             train = read_shards(run.file(digest) for digest in given.dataset.shards("train"))
             other = [task.trivial(task.truth(train))] * outcomes.height
+            against = MAJORITY if task.exclusive else TRIVIAL
         lead = task.gain(
             outcomes["truth"].to_list(),
             outcomes["predicted"].to_list(),
             other,
             metric=self.metric or task.metrics[0],
-            against=LIVE if given.report.live else MAJORITY,
+            against=against,
             seed=run.seed,
             confidence=self.confidence,
         )

@@ -116,9 +116,7 @@ class Distil(BaseModel):
         """The teacher's probabilities at the temperature, float32 `[opinions, labels]`; NaN
         where its answer is all there is to learn."""
         made = _silent(len(opinions), lesson)
-        task = lesson.task
-        one_label = task.use in {"classify", "match"} and not getattr(task, "multiple", False)
-        if not (self.soft and one_label):
+        if not (self.soft and lesson.task.exclusive):
             return made
         for at, one in enumerate(opinions):
             if one.probabilities is not None:

@@ -18,7 +18,6 @@ from feilun.core.secret import Secret
 from feilun.stages.prepare.augment import asking
 from feilun.stages.prepare.augment.check import CARD, Frames, Survey
 from feilun.stages.prepare.augment.making import Making
-from feilun.stages.prepare.fit import one_label
 from feilun.stages.prepare.step import Step, StepUnfit
 from feilun.tasks import Task
 
@@ -97,9 +96,9 @@ class Augment(Step):
     def fitted(self, task: Task) -> Self:
         """Without a check where no classifier of texts can judge; raises `StepUnfit` for
         `minimum_label` where a record has not one label."""
-        if self.minimum_label is not None and not one_label(task):
+        if self.minimum_label is not None and not task.exclusive:
             raise StepUnfit(self.use, task.use, setting="minimum_label")
-        judged = task.use == "classify" and one_label(task)
+        judged = task.use == "classify" and task.exclusive
         return self if judged or not self.check else self.model_copy(update={"check": False})
 
     def survey(self, frames: Frames, run: Run, model: Path | None = None) -> None:

@@ -13,7 +13,6 @@ from pydantic import Field
 from feilun.core.i18n import _
 from feilun.core.run import Run
 from feilun.stages.prepare.corpus import Corpus
-from feilun.stages.prepare.fit import one_label
 from feilun.stages.prepare.label_errors.confident import (
     Doubts,
     Prune,
@@ -102,7 +101,7 @@ class LabelErrors(CorpusStep):
 
     def fitted(self, task: Task) -> Self:
         """Raises `StepUnfit` where the records are no texts with one label."""
-        if task.use != "classify" or not one_label(task):
+        if task.use != "classify" or not task.exclusive:
             raise StepUnfit(self.use, task.use)
         return self
 
