@@ -48,7 +48,12 @@ def test_a_small_file_has_defaults_for_all_else() -> None:
         ("[serv]\nport = 1", 7, "serv", "did you mean 'serve'?"),
         ("[train]\nbudget_seconds = 0", 8, "train.budget_seconds", "above 0.0, not 0"),
         ("[train]\nbudget_seconds = 'long'", 8, "train.budget_seconds", "a number, not 'long'"),
-        ("[train]\nmetric = 'f1'", 8, "train.metric", "unknown metric 'f1'; known: accuracy, macro_f1"),
+        (
+            "[train]\nmetric = 'f1'",
+            8,
+            "train.metric",
+            "unknown metric 'f1'; known: accuracy",
+        ),
         ("[evaluate]\nconfidence = 1", 8, "evaluate.confidence", "below 1.0, not 1"),
         ("[feedback]\nnew_labels = 'perhaps'", 8, "feedback.new_labels", "true or false"),
         ("[prepare]\nsteps = 3", 8, "prepare.steps", "must be a list"),
