@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -8,7 +9,7 @@ from starlette.testclient import TestClient
 
 from feilun.console import wheel
 from feilun.console.session import TRIES, Sessions
-from feilun.core.artifacts import Interval
+from feilun.core.artifacts import Interval, Model
 from feilun.core.stage import STAGES
 from feilun.service.app import create_app
 from feilun.team import Scope
@@ -155,3 +156,20 @@ def test_the_dropped_records_are_shown_with_their_reasons(
     dropped = trained_project.dropped()
     assert dropped.height == 1
     assert source in page.text
+
+
+def test_what_training_logged_is_drawn(client: TestClient, trained_project: Project) -> None:
+    assert client.get("/console/train", follow_redirects=False).status_code == 303
+    sign_in(client, trained_project.keys.add("ann"))
+    newest = trained_project.get("model/latest")
+    assert isinstance(newest, Model)
+    assert newest.short in client.get("/console/train").text
+    log = trained_project.folder / "work" / "train-1" / "0-cnn" / "metrics.jsonl"
+    log.parent.mkdir(parents=True)
+    rows = [{"metric": "loss", "value": 1 / (n + 1), "step": n} for n in range(5)]
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    page = client.get("/console/train").text
+    assert "under way" in page
+    assert "<svg" in page
+    assert "<script" not in page
+    assert "0-cnn" in page
