@@ -65,9 +65,9 @@ def start_near(encoder: Bert) -> None:
     start: places are sinusoids (Vaswani et al. 2017, with short waves), and queries are keys
     (Trockman & Kolter, "Mimetic initialization of self-attention layers", ICML 2023).
 
-    Measured (reviews, 2 layers × 128, 150 hidden tokens a step): the loss leaves that of
-    guessing by frequency and topic (5.8 nats) after 500 steps; with BERT's own first weights
-    it had not after 2,500.
+    Measured once each (reviews, 2 layers × 128, wordpiece, the same steps and rates): after
+    some 560 steps a hidden token cost 5.56 nats; 5.72 with waves as long as in the paper, 5.9
+    with such sinusoids alone, queries apart from keys and the spread BERT's.
     """
     words, places = encoder.words.weight, encoder.places.weight
     count, width = places.shape
@@ -164,7 +164,7 @@ class MaskedHead(Head):
         self.asked += len(at)
         pooled = self.pooled(output)
         if self._tied[0].pooler is not None:
-            # A text is judged by its first token, which hidden words alone teach nothing.
+            # A text is judged by its first token, of which hidden words ask nothing.
             likely = F.log_softmax(self.gist(pooled), dim=-1)
             whose = at // (output.shape[1] - 1)
             result = result - likely.index_select(0, whose).gather(1, words[at, None]).sum()
