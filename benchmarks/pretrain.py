@@ -34,14 +34,18 @@ LIMITS = {"plain.accuracy_gain_low": 0.001, "plain_fast.accuracy_gain_low": 0.00
 
 def main() -> int:
     chosen = harness.arguments(__doc__ or "")
+    import polars as pl
+
     from feilun.models.bert import Bert
     from feilun.models.family import Lesson
     from feilun.models.transformer import Transformer
     from feilun.tasks import Classify
 
     data = reviews()
-    test, labelled = data.head(NUM_TEST), data.slice(NUM_TEST, NUM_LABELLED)
-    rest = data.slice(NUM_TEST + NUM_LABELLED).select("text")
+    # The settings were sought on the first rows: what is told is of the last.
+    test, data = data.tail(NUM_TEST), data.head(-NUM_TEST)
+    labelled = data.slice(NUM_TEST, NUM_LABELLED)
+    rest = pl.concat([data.head(NUM_TEST), data.slice(NUM_TEST + NUM_LABELLED)]).select("text")
     validation, train = labelled.head(NUM_VALIDATION), labelled.slice(NUM_VALIDATION)
     labels = tuple(sorted(set(labelled["label"])))
     truth, texts = test["label"].to_list(), test["text"].to_list()
