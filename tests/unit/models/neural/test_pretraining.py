@@ -335,7 +335,7 @@ def test_one_sentence_records_have_no_pairs_and_it_is_told(tmp_path: Path) -> No
 def test_an_estimate_decides_the_steps_within_the_share(tmp_path: Path) -> None:
     given = lesson(tmp_path)
     open_ = {**SMALL, "epochs": None, "pretrain": {"share": 0.5}}
-    little = Bert(**open_).estimate(given, 4.0, Bench(tmp_path / "a"))
+    little = Bert(**open_).estimate(given, 0.01, Bench(tmp_path / "a"))
     much = Bert(**open_).estimate(given, 100_000.0, Bench(tmp_path / "b"))
     assert isinstance(little.family, Bert)
     assert isinstance(much.family, Bert)
