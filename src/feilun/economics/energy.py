@@ -32,8 +32,9 @@ class Counters:
     def __init__(self, powercap: Path = POWERCAP) -> None:
         self._packages = list(_packages(powercap))
         self._from = {path: _read(path / "energy_uj") for path in self._packages}
-        self._gpus = _gpus()
-        self._gpu_from = [_gpu_microjoules(gpu) for gpu in self._gpus]
+        # Some cards do not count, and some counters may be listed but not read.
+        self._gpus = [gpu for gpu in _gpus() if _gpu_microjoules(gpu) is not None]
+        self._gpu_from = [_gpu_microjoules(gpu) or 0.0 for gpu in self._gpus]
 
     def energy(self, cpu_seconds: float) -> Energy:
         """Since this was made; without processor counters `cpu_seconds` at `WATTS_PER_CORE`
@@ -41,10 +42,19 @@ class Counters:
         used = sum(
             now - before
             for gpu, before in zip(self._gpus, self._gpu_from, strict=True)
-            if (now := _gpu_microjoules(gpu)) >= before
+            if (now := _gpu_microjoules(gpu)) is not None and now >= before
         )
-        if not self._packages:
+        try:
+            counted = self._of_packages()
+        except (OSError, ValueError):
+            counted = None
+        if counted is None:
             return Energy(used / _MICROJOULES_PER_WH + cpu_seconds * WATTS_PER_CORE / 3600, False)
+        return Energy((used + counted) / _MICROJOULES_PER_WH, True)
+
+    def _of_packages(self) -> float | None:
+        """Microjoules of the processors; None where nothing counts them."""
+        used = 0.0
         for path in self._packages:
             now, before = _read(path / "energy_uj"), self._from[path]
             # The counter starts anew at its end; a long run may pass it more than once unseen.
@@ -53,7 +63,7 @@ class Counters:
                 if now >= before
                 else now - before + _read(path / "max_energy_range_uj")
             )
-        return Energy(used / _MICROJOULES_PER_WH, True)
+        return used if self._packages else None
 
 
 def _packages(powercap: Path) -> Iterator[Path]:
@@ -80,7 +90,11 @@ def _gpus() -> list[Any]:
         return []
 
 
-def _gpu_microjoules(gpu: Any) -> float:
+def _gpu_microjoules(gpu: Any) -> float | None:
+    """What the card has used since its driver was loaded; None where it does not count."""
     import pynvml
 
-    return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu)) * 1000
+    try:
+        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu)) * 1000
+    except pynvml.NVMLError:
+        return None

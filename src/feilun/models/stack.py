@@ -103,7 +103,13 @@ class Stack(Family):
     @classmethod
     def load(cls, folder: Path) -> Predictor:
         """All members, and what each counts; raises `NotAModel`."""
-        return Together(folder)
+        card = read_card(folder)
+        names = card.get("members")
+        if not isinstance(names, list) or not all(_is_name(name) for name in names):
+            raise NotAModel(folder, _("its members are not a list of names"))
+        members = [cast(Scorer, load(folder / MEMBERS / name)) for name in names]
+        places = any(hasattr(member, "embeddings") for member in members)
+        return (Placing if places else Together)(folder, card, members)
 
     def _able(self, lesson: Lesson) -> tuple[Family, ...]:
         able = tuple(m for m in self.members if lesson.task.use in m.tasks and not m.missing())
@@ -115,23 +121,20 @@ class Stack(Family):
 class Together:
     """The members' answers, averaged; `labels` in the order of the columns of `scores`."""
 
-    def __init__(self, folder: Path) -> None:
-        card = read_card(folder)
-        names = card.get("members")
-        if not isinstance(names, list) or not all(_is_name(name) for name in names):
-            raise NotAModel(folder, _("its members are not a list of names"))
+    def __init__(self, folder: Path, card: dict[str, Any], members: Sequence[Scorer]) -> None:
         try:
             self._weights = load_file(folder / WEIGHTS)["weights"]
+            low, high = card.get("interval", (0.0, 0.0))
+            self.interval = (float(low), float(high))
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise NotAModel(folder, str(error)) from None
-        self._members = [cast(Scorer, load(folder / MEMBERS / name)) for name in names]
-        self.labels = tuple(card["labels"])
-        sound = self._weights.shape == (len(names),) and np.isfinite(self._weights).all()
-        if not sound or any(member.labels != self.labels for member in self._members):
+        self._members = members
+        self.labels = tuple(card.get("labels") or ())
+        sound = len(members) > 0 and self._weights.shape == (len(members),)
+        sound = sound and bool(np.isfinite(self._weights).all())
+        if not sound or any(member.labels != self.labels for member in members):
             raise NotAModel(folder, _("its weights do not fit its members"))
         self._kind = _kind(read_task(card))
-        low, high = card.get("interval", (0.0, 0.0))
-        self.interval = (float(low), float(high))
 
     def scores(self, inputs: Sequence[Input]) -> np.ndarray:
         """As `feilun.tasks.task.Scorer`; a member that knows nothing of an input is not counted
@@ -145,12 +148,14 @@ class Together:
             found = 1 / (1 + np.exp(-found))
         return found.astype(np.float32)
 
+
+class Placing(Together):
+    """Members of which at least one places texts in a space."""
+
     def embeddings(self, texts: Sequence[str]) -> np.ndarray:
         """Those of the first member that has any."""
-        for member in self._members:
-            if hasattr(member, "embeddings"):
-                return cast(Embedder, member).embeddings(texts)
-        raise AttributeError("no member of this stack places texts in a space")
+        places = next(member for member in self._members if hasattr(member, "embeddings"))
+        return cast(Embedder, places).embeddings(texts)
 
 
 def _name(family: Family) -> str:
@@ -164,7 +169,7 @@ def _is_name(name: object) -> bool:
 def _kind(task: Task) -> str:
     if task.use == "regress":
         return "value"
-    return "several" if getattr(task, "multiple", False) else "one"
+    return "one" if task.exclusive else "several"
 
 
 def _asked(kind: str, scores: np.ndarray) -> np.ndarray:
@@ -185,7 +190,7 @@ def _target(task: Task, frame: pl.DataFrame, labels: Sequence[str]) -> np.ndarra
     column = {label: at for at, label in enumerate(labels)}
     target = np.zeros((len(truth), len(labels)))
     for row, one in enumerate(truth):
-        for label in one.split("|") if getattr(task, "multiple", False) else [one]:
+        for label in task.counted(one):
             if label in column:
                 target[row, column[label]] = 1.0
     return target

@@ -20,6 +20,7 @@ from feilun.service.failures import Failures
 from feilun.service.live import Live
 from feilun.service.metrics import Metrics
 from feilun.service.shapes import FeedbackRequest
+from feilun.stages.serve import Serve
 from feilun.store.clock import new_id
 from feilun.store.events import (
     Event,
@@ -89,13 +90,7 @@ async def answer(service: Service, use: str, inputs: Sequence[Input], key: Key) 
     task = service.live.task
     if task.use != use:
         raise OtherTask(use, task.use)
-    serve = service.project.settings.serve
-    if len(inputs) > serve.max_inputs:
-        raise TooManyInputs(len(inputs), serve.max_inputs)
-    for place, given in enumerate(inputs, start=1):
-        size = sum(map(len, given)) if isinstance(given, tuple) else len(given)
-        if size > serve.max_chars:
-            raise InputTooLong(place, size, serve.max_chars)
+    _check(inputs, service.project.settings.serve)
     answered = await _settled(service.live.engine.submit(inputs))
     request, at = new_id("r"), time.time()
     latency = (time.perf_counter() - started) * 1000
@@ -115,14 +110,19 @@ async def answer(service: Service, use: str, inputs: Sequence[Input], key: Key) 
     return {"id": request, "model": answered.model, "results": results}
 
 
+def _check(inputs: Sequence[Input], serve: Serve) -> None:
+    """Raises `TooManyInputs`, `InputTooLong`."""
+    if len(inputs) > serve.max_inputs:
+        raise TooManyInputs(len(inputs), serve.max_inputs)
+    for place, given in enumerate(inputs, start=1):
+        size = sum(map(len, given)) if isinstance(given, tuple) else len(given)
+        if size > serve.max_chars:
+            raise InputTooLong(place, size, serve.max_chars)
+
+
 async def embeddings(service: Service, texts: Sequence[str]) -> dict[str, Any]:
     """The live model's vectors of texts, in the shape that OpenAI's clients read."""
-    serve = service.project.settings.serve
-    if len(texts) > serve.max_inputs:
-        raise TooManyInputs(len(texts), serve.max_inputs)
-    for place, text in enumerate(texts, start=1):
-        if len(text) > serve.max_chars:
-            raise InputTooLong(place, len(text), serve.max_chars)
+    _check(texts, service.project.settings.serve)
     model, vectors = await asyncio.to_thread(service.live.engine.embeddings, texts)
     data = [
         {"object": "embedding", "index": place, "embedding": row}

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import polars as pl
 
 from feilun.core.artifacts import Model
-from feilun.store.disk import write_file
+from feilun.store.disk import is_locked, write_file
 
 LOG = "metrics.jsonl"
 FOLDER = "curves"
@@ -33,7 +33,8 @@ def curves(state: Path, model: Model | None) -> Curves:
     """The figures of the training that runs now in the project's folder `state`; while none
     does, of `model`."""
     work = sorted((state / "work").glob("train-*"), key=_age)
-    if work and (found := _gathered(work[-1])).height:
+    # What a killed turn left lies there too, until it is gone on with.
+    if work and is_locked(state / "turn.lock") and (found := _gathered(work[-1])).height:
         return Curves(found, True)
     path = state / FOLDER / f"{model.short}.jsonl" if model is not None else None
     if path is None or not path.exists():

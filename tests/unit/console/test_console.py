@@ -12,6 +12,7 @@ from feilun.console.session import TRIES, Sessions
 from feilun.core.artifacts import Interval, Model
 from feilun.core.stage import STAGES
 from feilun.service.app import create_app
+from feilun.store.disk import lock
 from feilun.team import Scope
 from feilun.wheel.project import Project
 
@@ -168,7 +169,9 @@ def test_what_training_logged_is_drawn(client: TestClient, trained_project: Proj
     log.parent.mkdir(parents=True)
     rows = [{"metric": "loss", "value": 1 / (n + 1), "step": n} for n in range(5)]
     log.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    page = client.get("/console/train").text
+    assert "under way" not in client.get("/console/train").text
+    with lock(trained_project.folder / "turn.lock", what="reviews"):
+        page = client.get("/console/train").text
     assert "under way" in page
     assert "<svg" in page
     assert "<script" not in page

@@ -14,6 +14,7 @@ import pytest
 from feilun.core import part
 from feilun.core.artifacts import Dataset, Model
 from feilun.core.run import Run
+from feilun.models import load
 from feilun.models.family import Estimate, Family, Lesson
 from feilun.models.folder import write_card
 from feilun.stages.prepare import Prepare, PrepareGiven
@@ -225,10 +226,10 @@ def test_a_stack_alone_trains_its_members(dataset: Dataset, run: LocalRun) -> No
     folder = run.unpack(model)
     answers = dataset_answers(folder)
     assert answers == ["正面", "负面"]
+    assert not hasattr(load(folder), "embeddings"), "none of its members has any"
 
 
 def dataset_answers(folder: Path) -> list[str | None]:
-    from feilun.models import load
     from feilun.tasks import Classify
 
     return [one.written for one in Classify().answers(load(folder), ["很好", "很差"])]

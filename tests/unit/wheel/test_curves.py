@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from feilun.core.artifacts import Model
+from feilun.store.disk import lock
 from feilun.wheel.curves import FOLDER, LOG, curves, keep
 
 MODEL = Model(files={}, task="classify", architecture="cnn", labels=("a", "b"))
@@ -23,7 +24,9 @@ def test_what_runs_now_is_shown_before_what_was(tmp_path: Path) -> None:
     keep(tmp_path / "work" / "train-1", MODEL, tmp_path)
     log(tmp_path / "work" / "train-2" / "0-cnn", 0.7)
     log(tmp_path / "work" / "train-2" / "estimate-cnn", 99.0)
-    found = curves(tmp_path, MODEL)
+    assert not curves(tmp_path, MODEL).running, "a killed turn left it"
+    with lock(tmp_path / "turn.lock", what="reviews"):
+        found = curves(tmp_path, MODEL)
     assert found.running
     assert found.figures.rows() == [("0-cnn", "loss", 0, 0.7)]
 
@@ -47,7 +50,8 @@ def test_a_torn_line_is_passed_over(tmp_path: Path) -> None:
     log(folder, 0.9)
     with (folder / LOG).open("a") as target:
         target.write('{"metric": "loss", "val')
-    assert curves(tmp_path, None).figures["value"].to_list() == [0.9]
+    with lock(tmp_path / "turn.lock", what="reviews"):
+        assert curves(tmp_path, None).figures["value"].to_list() == [0.9]
 
 
 def test_nothing_logged_is_nothing_kept(tmp_path: Path) -> None:
