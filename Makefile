@@ -54,7 +54,8 @@ $(PREPARE_STAMP): benchmarks/peers/requirements.txt
 	@touch $@
 
 # Not benchmarks, or (the last two) run by another one.
-NOT_ALONE := harness served train_peers privacy_texts prepare_corpus prepare_growth near_duplicates
+NOT_ALONE := harness served people_daily quality_data quality_peers train_peers privacy_texts \
+	prepare_corpus prepare_growth near_duplicates
 BENCHMARKS := $(filter-out $(NOT_ALONE),$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 bench: $(BENCH_STAMP) $(PREPARE_STAMP) ## every benchmark; results are kept in benchmarks/results
