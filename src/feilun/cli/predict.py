@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from feilun.stages.collect.source import Quarantine
     from feilun.tasks.task import Input
-    from feilun.wheel.project import Answered
+    from feilun.wheel.predictions import Answered
 
 
 class OddTexts(Invalid):

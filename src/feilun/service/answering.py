@@ -31,7 +31,8 @@ from feilun.store.events import (
 from feilun.tasks import jsonable
 from feilun.tasks.task import Input
 from feilun.team import Key
-from feilun.wheel.project import Project, feedback_row
+from feilun.wheel.predictions import feedback_row
+from feilun.wheel.project import Project
 from feilun.wheel.turn import LIVE
 
 T = TypeVar("T")

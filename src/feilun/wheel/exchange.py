@@ -15,9 +15,11 @@ from feilun.stages.collect import reading
 from feilun.stages.collect.columns import ColumnMissing
 from feilun.stages.collect.reading import ROW
 from feilun.stages.collect.source import Quarantine
-from feilun.store.events import GROUP, FeedbackRow
+from feilun.store.events import FeedbackRow
+from feilun.store.events.log import GROUP
 from feilun.wheel.describe import reason_name
-from feilun.wheel.project import Project, feedback_row
+from feilun.wheel.predictions import feedback_row
+from feilun.wheel.project import Project
 from feilun.wheel.tables import chunks, unescaped, write_table
 
 NEEDED = ("prediction_id", "kind", "value")

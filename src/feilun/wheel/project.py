@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,21 +9,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import polars as pl
 
 from feilun.core.artifacts import Artifact, Cost, Dataset, Model
-from feilun.core.errors import Conflict, Invalid, Missing, shortened
+from feilun.core.errors import Conflict, Invalid, shortened
 from feilun.core.i18n import N_, _
 from feilun.core.message import Message
 from feilun.core.records import DROPPED
 from feilun.core.refs import Ref
 from feilun.models import Predictor, load
-from feilun.stages.monitor import Signal, Window
+from feilun.stages.monitor import Signal
 from feilun.stages.prepare.mask import Mask
-from feilun.store.clock import new_id
 from feilun.store.control import AliasRow, StoredArtifact
-from feilun.store.events import FEEDBACK_KINDS, FeedbackRow, PredictionRow, storable
-from feilun.tasks import Answer, jsonable, task_named
+from feilun.store.events import storable
 from feilun.tasks.task import Input
 from feilun.team import user_name
 from feilun.wheel.notebook import turns_html
+from feilun.wheel.predictions import LOCAL_KEY, Answered, NothingLive, feedback_row
 from feilun.wheel.runner import LocalRun, Observer
 from feilun.wheel.turn import LIVE, Turn, read_turn, revolve
 from feilun.wheel.workspace import Workspace
@@ -37,8 +33,6 @@ if TYPE_CHECKING:
     from feilun.wheel.export import Form
     from feilun.wheel.profile import Profile
     from feilun.wheel.tuning import Tuned
-
-LOCAL_KEY = "local"
 
 
 class NotADataset(Invalid):
@@ -51,28 +45,11 @@ class NotADataset(Invalid):
         )
 
 
-class NothingLive(Missing):
-    """No model has been released yet."""
-
-    def __init__(self) -> None:
-        super().__init__(_("No model is live yet."), remedy="feilun turn")
-
-
 class NothingBefore(Conflict):
     """There is no earlier model to go back to."""
 
     def __init__(self) -> None:
         super().__init__(_("No other model was live before this one."), remedy="feilun history")
-
-
-class BadFeedback(Invalid):
-    """The feedback's value does not fit its kind."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(
-            message,
-            remedy="feilun feedback add PREDICTION_ID correction LABEL",
-        )
 
 
 class Release(NamedTuple):
@@ -83,38 +60,6 @@ class Release(NamedTuple):
     by: str
     reason: str
     turn: int | None
-
-
-class Answered(NamedTuple):
-    """An answer of the live model with the id that feedback refers to (empty when it was not
-    logged); what the answer holds beside the following is up to the task."""
-
-    id: str
-    answer: Answer
-
-    @property
-    def label(self) -> str | None:
-        """The answer as a text; None where there was nothing to judge by."""
-        return self.answer.written
-
-    @property
-    def score(self) -> float:
-        """How sure the model is, in [0, 1]."""
-        return self.answer.score
-
-    @property
-    def scores(self) -> dict[str, float]:
-        """The probability of each label, where the task has them."""
-        return dict(getattr(self.answer, "scores", {}))
-
-    @property
-    def reason(self) -> str | None:
-        """Why there is no answer: `empty` or `unknown`."""
-        return self.answer.reason
-
-    def shown(self) -> dict[str, Any]:
-        """Everything, as JSON values."""
-        return {"id": self.id, **jsonable(self.answer)}
 
 
 class Project(Workspace):
@@ -285,37 +230,9 @@ class Project(Workspace):
     def predict(self, inputs: Sequence[Input], *, log: bool = True) -> list[Answered]:
         """The live model's answers to texts (pairs of them for `match`); with `log` each has an
         id, durable before this returns. Raises `NothingLive`, `OddInput`."""
-        release = self.release
-        if release is None:
-            raise NothingLive()
-        started = time.perf_counter()
-        predictor = self.predictor(release.model)
-        task = task_named(release.model.task)
-        inputs = task.checked(inputs)
-        answers = task.answers(predictor, inputs)
-        ids = [""] * len(inputs)
-        if log:
-            ids = [new_id("p") for _input in inputs]
-            latency = (time.perf_counter() - started) * 1000
-            request = new_id("r")
-            self.events.record(
-                [
-                    PredictionRow(
-                        identity,
-                        request,
-                        time.time(),
-                        release.model.digest,
-                        storable(task.written_input(given)),
-                        answer.written,
-                        answer.score,
-                        answer.reason,
-                        latency,
-                        LOCAL_KEY,
-                    )
-                    for identity, given, answer in zip(ids, inputs, answers, strict=True)
-                ]
-            )
-        return [Answered(i, answer) for i, answer in zip(ids, answers, strict=True)]
+        from feilun.wheel.predictions import predict
+
+        return predict(self, inputs, log)
 
     def feedback(
         self,
@@ -335,20 +252,9 @@ class Project(Workspace):
 
     def signals(self, hours: float | None = None) -> list[Signal]:
         """What `monitor` sees in the last hours."""
-        stage = self.settings.monitor
-        until = time.time()
-        since = until - 3600 * (hours if hours is not None else stage.window_hours)
-        release = self.release
-        shares: dict[str, float] = {}
-        if release is not None:
-            counts = self.dataset_of(release.model).balance.get("train", {})
-            shares = {label: count / sum(counts.values()) for label, count in counts.items()}
-        usage = self.events.usage(since)
-        labels: Counter[str] = Counter()
-        for written, count in usage.labels.items():
-            labels.update(dict.fromkeys(self.settings.project.task.counted(written), count))
-        window = Window(since, until, usage._replace(labels=dict(labels)), shares)
-        return stage.run(window, self.scratch("monitor"))
+        from feilun.wheel.signals import signals
+
+        return signals(self, hours)
 
     def scratch(self, stage: str, observer: Observer | None = None) -> LocalRun:
         """A handle for running a stage outside a turn."""
@@ -377,24 +283,3 @@ class Project(Workspace):
 def reason_text(row: AliasRow) -> str:
     """Why the alias was moved, in the reader's language."""
     return str(Message.model_validate_json(row.reason))
-
-
-def feedback_row(prediction_id: str, kind: str, value: Any, source: str, key: str) -> FeedbackRow:
-    """A feedback ready to be recorded; raises `BadFeedback` where the value does not fit."""
-    if kind not in FEEDBACK_KINDS:
-        raise BadFeedback(
-            _("kind must be one of {known}, not '{kind}'.").format(
-                known=", ".join(FEEDBACK_KINDS), kind=shortened(kind)
-            )
-        )
-    number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
-    if kind == "rating" and not (number and 0 <= value <= 1):
-        raise BadFeedback(_("A rating is true, false or a number from 0 to 1."))
-    text = isinstance(value, str) and 0 < len(value.strip()) <= 10_000
-    if kind in {"correction", "comment"} and not text:
-        raise BadFeedback(_("A {kind} is text of 1 to 10000 characters.").format(kind=kind))
-    if kind == "outcome" and not (text or number):
-        raise BadFeedback(_("An outcome is text, a number, true or false."))
-    if isinstance(value, str):
-        value = storable(value)
-    return FeedbackRow(storable(prediction_id), time.time(), kind, value, storable(source), key)

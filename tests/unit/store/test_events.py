@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from feilun.store import events
 from feilun.store.clock import new_id
 from feilun.store.events import (
     EventLog,
@@ -23,6 +22,7 @@ from feilun.store.events import (
     PredictionNotFound,
     PredictionRow,
 )
+from feilun.store.events import log as events
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ def test_a_disk_error_is_everybodys(log: EventLog, monkeypatch: pytest.MonkeyPat
         raise sa.exc.OperationalError("INSERT", {}, error)
 
     with monkeypatch.context() as patch:
-        patch.setattr(events, "_insert", full)
+        patch.setattr(events, "insert", full)
         with pytest.raises(events.FeilunError, match="No space left"):
             log.record([prediction("p1")])
     assert log.record([prediction("p1")]) == ["p1"], "it heals"

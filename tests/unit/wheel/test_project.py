@@ -21,7 +21,8 @@ from feilun.store.disk import Locked, lock
 from feilun.store.events import IdempotencyReused, PredictionNotFound
 from feilun.wheel.doctor import examine
 from feilun.wheel.exchange import export_feedback, import_feedback
-from feilun.wheel.project import BadFeedback, NothingBefore, NothingLive, Project
+from feilun.wheel.predictions import BadFeedback, NothingLive
+from feilun.wheel.project import NothingBefore, Project
 from feilun.wheel.reproduce import NotMadeHere, reproduce
 from feilun.wheel.runner import fingerprint
 from feilun.wheel.workspace import ProjectNotFound

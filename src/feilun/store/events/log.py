@@ -19,36 +19,14 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from feilun.core.batches import batches
-from feilun.core.errors import Busy, Conflict, FeilunError, Missing, shortened
+from feilun.core.errors import Busy, FeilunError
 from feilun.core.i18n import _
-from feilun.store.clock import new_id
 from feilun.store.database import Database
+from feilun.store.events.event import Event, insert
+from feilun.store.events.predictions import Usage
 
 GROUP = 512
 WAITING = 2000
-FEEDBACK_KINDS = ("rating", "correction", "outcome", "comment")
-
-
-class PredictionNotFound(Missing):
-    """Feedback names a prediction that was never made here."""
-
-    def __init__(self, prediction: str) -> None:
-        super().__init__(
-            _("There is no prediction '{id}' in this project.").format(id=shortened(prediction)),
-            remedy=_("Use an `id` from the `results` of POST /v1/classify or of feilun predict."),
-        )
-
-
-class IdempotencyReused(Conflict):
-    """The same idempotency key came with different feedback."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(
-            _("The idempotency key '{key}' was used for different feedback before.").format(
-                key=shortened(key)
-            ),
-            remedy=_("Use a new key for new feedback, the same key only to repeat a request."),
-        )
 
 
 class LogFull(Busy):
@@ -57,69 +35,10 @@ class LogFull(Busy):
     def __init__(self) -> None:
         super().__init__(
             _(
-                "{count} writes are already waiting; the limit is WAITING in store/events.py."
+                "{count} writes are already waiting; the limit is WAITING in store/events/log.py."
             ).format(count=WAITING),
             remedy=_("Try again in a second."),
         )
-
-
-def storable(text: str) -> str:
-    """`text` as a database can hold it: lone surrogates, which are no characters, become «?»."""
-    return text.encode("utf-8", "replace").decode()
-
-
-class PredictionRow(NamedTuple):
-    """One answer to one input; `at` in seconds since 1970 (UTC), `latency_ms` of its request."""
-
-    id: str
-    request: str
-    at: float
-    model: str
-    input: str
-    label: str | None
-    score: float
-    reason: str | None
-    latency_ms: float
-    key: str
-
-
-class FeedbackRow(NamedTuple):
-    """What somebody (`source`) said of a prediction; `value` is text, a number or true/false."""
-
-    prediction: str
-    at: float
-    kind: str
-    value: Any
-    source: str
-    key: str
-    idempotency_key: str | None = None
-    id: str = ""
-
-
-class FailureRow(NamedTuple):
-    """A request that was not answered with success."""
-
-    at: float
-    route: str
-    status: int
-    code: str
-
-
-class Usage(NamedTuple):
-    """A stretch of time in figures: answered requests, predictions, answers by label, the
-    requests' median and 99th percentile of latency, and requests that failed (5xx) or were
-    refused (4xx)."""
-
-    requests: int
-    predictions: int
-    labels: dict[str, int]
-    latency_p50_ms: float
-    latency_p99_ms: float
-    failed: int
-    refused: int
-
-
-Event = PredictionRow | FeedbackRow | FailureRow
 
 
 # What is wrong with one work alone; the others in its group are committed.
@@ -196,7 +115,7 @@ class EventLog:
                 for work in group:
                     try:
                         with connection.begin_nested():
-                            answers.append(_insert(connection, work.events))
+                            answers.append(insert(connection, work.events))
                     except _ITS_OWN_FAULT as error:
                         answers.append(error)
         except BaseException as error:
@@ -295,56 +214,3 @@ class EventLog:
                 table: int(connection.scalar(sa.text(f"SELECT count(*) FROM {table}")) or 0)
                 for table in ("predictions", "feedback", "failures")
             }
-
-
-_PREDICTION = sa.text(
-    "INSERT INTO predictions (id, request, at, model, input, label, score, reason, latency_ms,"
-    " key) VALUES (:id, :request, :at, :model, :input, :label, :score, :reason, :latency_ms, :key)"
-)
-_FEEDBACK = sa.text(
-    "INSERT INTO feedback (id, prediction, at, kind, value, source, idempotency_key, key)"
-    " VALUES (:id, :prediction, :at, :kind, :value, :source, :idempotency_key, :key)"
-)
-_FAILURE = sa.text(
-    "INSERT INTO failures (at, route, status, code) VALUES (:at, :route, :status, :code)"
-)
-
-
-def _insert(connection: sa.Connection, events: Sequence[Event]) -> list[str]:
-    ids = []
-    predictions = [event._asdict() for event in events if isinstance(event, PredictionRow)]
-    if predictions:
-        connection.execute(_PREDICTION, predictions)
-    for event in events:
-        if isinstance(event, PredictionRow):
-            ids.append(event.id)
-        elif isinstance(event, FeedbackRow):
-            ids.append(_insert_feedback(connection, event))
-        else:
-            connection.execute(_FAILURE, event._asdict())
-    return ids
-
-
-def _insert_feedback(connection: sa.Connection, event: FeedbackRow) -> str:
-    value = json.dumps(event.value, ensure_ascii=False)
-    if event.idempotency_key is not None:
-        earlier = connection.execute(
-            sa.text("SELECT id, prediction, kind, value FROM feedback WHERE idempotency_key = :k"),
-            {"k": event.idempotency_key},
-        ).first()
-        if earlier is not None:
-            if (earlier.prediction, earlier.kind, earlier.value) != (
-                event.prediction,
-                event.kind,
-                value,
-            ):
-                raise IdempotencyReused(event.idempotency_key)
-            return str(earlier.id)
-    known = connection.scalar(
-        sa.text("SELECT 1 FROM predictions WHERE id = :id"), {"id": event.prediction}
-    )
-    if known is None:
-        raise PredictionNotFound(event.prediction)
-    identity = event.id or new_id("fb")
-    connection.execute(_FEEDBACK, {**event._asdict(), "id": identity, "value": value})
-    return identity

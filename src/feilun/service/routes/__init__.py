@@ -1,0 +1,12 @@
+"""Every route of the API, a module per stage: each calls one function and formats its answer."""
+
+from feilun.service.routes import feedback, monitor, pages, release, serve
+from feilun.service.routes.entry import Entry, service_of
+
+API = (*serve.ENTRIES, *feedback.ENTRIES, *release.ENTRIES, *monitor.ENTRIES)
+"""The documented routes; their tags are words of the wheel."""
+
+PAGES = pages.ENTRIES
+"""Pages, which the API's documentation does not list."""
+
+__all__ = ["API", "PAGES", "Entry", "service_of"]

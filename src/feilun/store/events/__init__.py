@@ -1,0 +1,26 @@
+"""The event log: rows of several kinds, a module each, and the log that commits them in groups."""
+
+from feilun.store.events.event import Event, storable
+from feilun.store.events.failures import FailureRow
+from feilun.store.events.feedback import (
+    FEEDBACK_KINDS,
+    FeedbackRow,
+    IdempotencyReused,
+    PredictionNotFound,
+)
+from feilun.store.events.log import EventLog, LogFull
+from feilun.store.events.predictions import PredictionRow, Usage
+
+__all__ = [
+    "FEEDBACK_KINDS",
+    "Event",
+    "EventLog",
+    "FailureRow",
+    "FeedbackRow",
+    "IdempotencyReused",
+    "LogFull",
+    "PredictionNotFound",
+    "PredictionRow",
+    "Usage",
+    "storable",
+]
