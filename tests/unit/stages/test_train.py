@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -76,6 +77,24 @@ class Dear(Fake):
     right: float = 1.0
 
 
+class Begun(Fake):
+    """Begins with a pretrained encoder, which takes a tenth of a second to be timed."""
+
+    use: ClassVar[str] = "begun"
+    pretrained: ClassVar[bool] = True
+
+    seconds: float = 4.0
+    right: float = 1.0
+
+    def estimate(self, lesson: Lesson, budget_seconds: float, run: Run) -> Estimate:
+        time.sleep(0.1)
+        return super().estimate(lesson, budget_seconds, run)
+
+
+class Finer(Begun):
+    use: ClassVar[str] = "finer"
+
+
 class Needy(Fake):
     use: ClassVar[str] = "needy"
     needs: ClassVar[tuple[str, ...]] = ("no_such_module_anywhere",)
@@ -87,7 +106,7 @@ def families(monkeypatch: pytest.MonkeyPatch) -> None:
         f"family.{cls.use}": EntryPoint(
             f"family.{cls.use}", f"{__name__}:{cls.__name__}", part.GROUP
         )
-        for cls in (Fake, Dear, Needy)
+        for cls in (Fake, Dear, Begun, Finer, Needy)
     }
     real = part._registered()
     monkeypatch.setattr(part, "_registered", lambda: {**real, **points})
@@ -144,9 +163,30 @@ def test_what_does_not_fit_the_budget_is_left_out_with_the_reason(
 ) -> None:
     model = auto("cheap", "dear", budget=1.5).run(TrainGiven(dataset), run)
     assert FITS == ["cheap"]
-    assert ESTIMATES == [("cheap", 1.5), ("dear", 0.5)], "the second has what the first leaves"
+    assert [use for use, _budget in ESTIMATES] == ["cheap", "dear"]
+    assert [budget for _use, budget in ESTIMATES] == pytest.approx([1.5, 0.5], abs=0.2)
     assert left_out(model)["cheap"] is None
     assert "budget_seconds" in (left_out(model)["dear"] or "")
+
+
+def test_a_pretrained_encoder_is_planned_before_what_fills_the_rest(
+    dataset: Dataset, run: LocalRun
+) -> None:
+    model = auto("cheap", "dear", "begun", budget=5.9).run(TrainGiven(dataset), run)
+    assert [use for use, _budget in ESTIMATES] == ["cheap", "begun", "dear"]
+    assert ESTIMATES[2][1] <= 0.8, "measuring took time too"
+    assert [one.architecture for one in model.candidates] == ["cheap", "dear", "begun"]
+    assert left_out(model)["begun"] is None
+    assert left_out(model)["dear"] is not None
+
+
+def test_nothing_more_is_done_with_an_encoder_that_is_too_slow(
+    dataset: Dataset, run: LocalRun
+) -> None:
+    model = auto("cheap", "begun", "finer", "dear", budget=3.0).run(TrainGiven(dataset), run)
+    assert [use for use, _budget in ESTIMATES] == ["cheap", "begun", "dear"]
+    assert left_out(model)["finer"] == left_out(model)["begun"] is not None
+    assert left_out(model)["dear"] is None
 
 
 def test_one_candidate_is_trained_even_when_it_does_not_fit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import NamedTuple
 
 from feilun.core.errors import Invalid
@@ -81,25 +82,59 @@ def _measured(
         raise NotInstalled(able[0])
     from feilun.models.stack import Stack
 
-    left = budget_seconds
+    measured = [
+        at
+        for at, one in enumerate(able)
+        if one in installed and not (isinstance(one, Stack) and not one.members)
+    ]
+    found: dict[int, Planned] = {}
+    left = Left(budget_seconds)
+    # What begins with a pretrained encoder takes what it takes; the others fill what is left.
+    for at in sorted(measured, key=lambda at: (at != measured[0], not able[at].pretrained)):
+        found[at] = _one(able[at], lesson, left, run, first=at == measured[0])
     planned: list[Planned] = []
-    for family in able:
+    for at, family in enumerate(able):
         if family not in installed:
             template = N_("not tried: {packages} not installed (pip install 'feilun[train]')")
             values = {"packages": ", ".join(family.missing())}
             planned.append(Planned(family, 0.0, Message(template=template, values=values)))
-        elif isinstance(family, Stack) and not family.members:
-            planned.append(_stacked(family, planned))
         else:
-            estimate = family.estimate(lesson, left, run.within(f"estimate-{family.use}"))
-            # One candidate is always trained: a model late is worth more than none.
-            fits = estimate.seconds <= left or family is installed[0]
-            late = Message(
-                template=N_("not tried: its training would not fit [train] budget_seconds")
-            )
-            planned.append(Planned(estimate.family, estimate.seconds, None if fits else late))
-            left -= estimate.seconds if fits else 0.0
+            planned.append(found[at] if at in found else _stacked(family, planned))
     return planned
+
+
+class Left:
+    """What is left of a budget, in seconds, while the candidates are measured: that takes time
+    too."""
+
+    def __init__(self, budget_seconds: float) -> None:
+        self._until = time.monotonic() + budget_seconds
+        self._planned = 0.0
+        self.too_dear = False
+        """Whether a pretrained encoder was too slow: whatever else is done with it is slower."""
+
+    @property
+    def seconds(self) -> float:
+        """Until the budget ends, without what is planned."""
+        return self._until - time.monotonic() - self._planned
+
+    def plan(self, seconds: float) -> None:
+        """Takes the seconds that a candidate will need."""
+        self._planned += seconds
+
+
+def _one(family: Family, lesson: Lesson, left: Left, run: Run, *, first: bool) -> Planned:
+    """One candidate; the first is always trained: a model late is worth more than none."""
+    late = Message(template=N_("not tried: its training would not fit [train] budget_seconds"))
+    if not first and (left.seconds <= 0 or (family.pretrained and left.too_dear)):
+        return Planned(family, 0.0, late)
+    wanted = max(left.seconds, 0.0)
+    estimate = family.estimate(lesson, wanted, run.within(f"estimate-{family.use}"))
+    if first or estimate.seconds <= left.seconds:
+        left.plan(estimate.seconds)
+        return Planned(estimate.family, estimate.seconds, None)
+    left.too_dear |= family.pretrained
+    return Planned(estimate.family, estimate.seconds, late)
 
 
 def _stacked(family: Family, planned: list[Planned]) -> Planned:
