@@ -1,17 +1,11 @@
 """Trials in several processes at once, on one database.
 
-A process is this module run by the same Python; it is told what to do in one line of JSON and
-tells what became of each trial in lines of JSON, so nothing is pickled. When its parent dies, its
-input ends, and so does it; what it was at is tried again.
+A process tells what became of each trial. When its parent dies so does it; what it was at is
+tried again.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import threading
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -19,12 +13,13 @@ from typing import Any
 from feilun.core.artifacts import Dataset, Model
 from feilun.core.compiled import usable_cores
 from feilun.core.errors import FeilunError
-from feilun.core.i18n import _, language
+from feilun.core.i18n import _
 from feilun.stages.train import Train, TrainGiven
 from feilun.stages.train.study import Search, Study
 from feilun.stages.train.trial import Trials
 from feilun.store import Blobs
 from feilun.store.disk import lock
+from feilun.wheel.child import Child, Tell, Told, live
 from feilun.wheel.runner import LocalRun
 
 PROGRAM = "from feilun.wheel.tuners import main; main()"
@@ -72,7 +67,7 @@ class Tuners:
     def _round(self) -> list[int]:
         """The exit codes of the processes once all have ended."""
         count = min(self._count, self._trials.search.trials)
-        told: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+        told: Told = SimpleQueue()
         processes = [self._started(number, told) for number in range(count)]
         ended, error = 0, None
         try:
@@ -82,35 +77,21 @@ class Tuners:
                     ended += 1
                 elif "error" in answer:
                     error = error or answer
-                    _let_go(processes)
+                    for process in processes:
+                        process.let_go()
                 else:
                     self._trials.ended(answer["said"])
         finally:
-            _let_go(processes)
+            for process in processes:
+                process.let_go()
             codes = [process.wait() for process in processes]
         if error is not None:
             kinds = {kind.kind: kind for kind in FeilunError.__subclasses__()}
             raise kinds.get(error["kind"], FeilunError)(error["error"], remedy=error["remedy"])
         return codes
 
-    def _started(
-        self, number: int, told: SimpleQueue[dict[str, Any] | None]
-    ) -> subprocess.Popen[str]:
+    def _started(self, number: int, told: Told) -> Child:
         threads = max(1, usable_cores() // self._count)
-        environment = os.environ | {
-            "POLARS_MAX_THREADS": str(threads),
-            "FEILUN_LANG": language(),
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        }
-        process = subprocess.Popen(
-            # -P: a file of the user's folder must not stand for a module of the same name.
-            [sys.executable, "-P", "-c", PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env=environment,
-        )
         trials, run = self._trials, self._trials.run
         setup = {
             "search": trials.search.model_dump(mode="json"),
@@ -125,28 +106,10 @@ class Tuners:
             "threads": threads,
             "worker": number,
         }
-        assert process.stdin is not None
-        print(json.dumps(setup), file=process.stdin, flush=True)
-        threading.Thread(target=_listen, args=(process, told), daemon=True).start()
-        return process
+        return Child(PROGRAM, setup, told, {"POLARS_MAX_THREADS": str(threads)})
 
 
-def _listen(process: subprocess.Popen[str], told: SimpleQueue[dict[str, Any] | None]) -> None:
-    assert process.stdout is not None
-    with process.stdout as lines:
-        for line in lines:
-            told.put(json.loads(line))
-    told.put(None)
-
-
-def _let_go(processes: list[subprocess.Popen[str]]) -> None:
-    """Ends their input, which ends them."""
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.close()
-
-
-def work(setup: dict[str, Any], tell: Any) -> None:
+def work(setup: dict[str, Any], tell: Tell) -> None:
     """What one process does: trials, until all are made or the time is up."""
     root, folder = Path(setup["root"]), Path(setup["folder"])
     search = Search.model_validate(setup["search"])
@@ -166,25 +129,6 @@ def work(setup: dict[str, Any], tell: Any) -> None:
 
 
 def main() -> None:
-    """A process: a line of JSON in, lines of JSON out; it ends when its input does."""
-    # What a library prints must not get between the answers.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    setup = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-    def tell(answer: dict[str, Any]) -> None:
-        print(json.dumps(answer), file=answers, flush=True)
-
-    try:
-        work(setup, tell)
-    except FeilunError as error:
-        tell({"error": error.message, "kind": error.kind, "remedy": error.remedy})
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-def _end_with_parent() -> None:
-    sys.stdin.read()
-    # Nothing is lost: the trial under way is tried again, every other one is in the database.
-    os._exit(0)
+    """A process that makes trials. When it ends with its parent nothing is lost: the trial under
+    way is tried again, every other one is in the database."""
+    live(work)

@@ -1,25 +1,16 @@
 """Each family is probed in a process of its own: its memory is its own, it can be ended when its
 time is up, and what it loads (torch) is gone with it.
-
-A process is this module run by the same Python; it is told what to do in one line of JSON and
-tells what it measures in lines of JSON, so nothing is pickled. It ends when its input does.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import threading
 import time
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, cast
 
 from feilun.core.artifacts import Dataset, Interval
-from feilun.core.errors import FeilunError
-from feilun.core.i18n import N_, language
+from feilun.core.i18n import N_
 from feilun.core.message import Message
 from feilun.economics.meter import peak_rss_mb
 from feilun.models import Architecture, Family
@@ -27,6 +18,7 @@ from feilun.stages.train import lesson_of
 from feilun.stages.train.advise.probe import Probe, Probed, Prober, Served
 from feilun.store import Blobs
 from feilun.wheel.advise.expecting import Outcome
+from feilun.wheel.child import Child, Tell, Told, live
 from feilun.wheel.runner import LocalRun, Silent
 
 PROGRAM = "from feilun.wheel.advise.probing import main; main()"
@@ -71,7 +63,7 @@ class Probing:
     def _outcome(
         self, model: dict[str, Any], family: Family, granted: float, free: float
     ) -> Outcome:
-        told: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+        told: Told = SimpleQueue()
         process = self._started(family, granted, told)
         probed: Probed | None = None
         note: Message | None = None
@@ -94,9 +86,6 @@ class Probing:
             note = Message(template=N_("its probe was ended: it took longer than its time"))
         finally:
             process.kill()
-            process.wait()
-            assert process.stdin is not None
-            process.stdin.close()
         if note is None and probed is not None and not probed.probes:
             note = Message(
                 template=N_(
@@ -106,22 +95,7 @@ class Probing:
             )
         return Outcome(family.use, model, probed, note)
 
-    def _started(
-        self, family: Family, granted: float, told: SimpleQueue[dict[str, Any] | None]
-    ) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            # -P: a file of the user's folder must not stand for a module of the same name.
-            [sys.executable, "-P", "-c", PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env=os.environ
-            | {
-                "FEILUN_LANG": language(),
-                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            },
-        )
+    def _started(self, family: Family, granted: float, told: Told) -> Child:
         setup = {
             "family": family.model_dump(mode="json"),
             "dataset": self._dataset.model_dump(mode="json"),
@@ -133,18 +107,7 @@ class Probing:
             "folder": str(self._run.folder / family.use),
             "blobs": str(self._blobs),
         }
-        assert process.stdin is not None
-        print(json.dumps(setup), file=process.stdin, flush=True)
-        threading.Thread(target=_listen, args=(process, told), daemon=True).start()
-        return process
-
-
-def _listen(process: subprocess.Popen[str], told: SimpleQueue[dict[str, Any] | None]) -> None:
-    assert process.stdout is not None
-    with process.stdout as lines:
-        for line in lines:
-            told.put(json.loads(line))
-    told.put(None)
+        return Child(PROGRAM, setup, told, {})
 
 
 def _merged(probed: Probed | None, said: dict[str, Any]) -> Probed:
@@ -175,7 +138,7 @@ class _Passes(Silent):
         return made
 
 
-def work(setup: dict[str, Any], tell: Any) -> None:
+def work(setup: dict[str, Any], tell: Tell) -> None:
     """What one process does: estimate, probe until its time is up, tell."""
     watching = _Passes()
     run = LocalRun(
@@ -218,24 +181,5 @@ def peak_memory_mb() -> float:
 
 
 def main() -> None:
-    """A process: a line of JSON in, lines of JSON out."""
-    # What a library prints must not get between the answers.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    setup = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-    def tell(answer: dict[str, Any]) -> None:
-        print(json.dumps(answer), file=answers, flush=True)
-
-    try:
-        work(setup, tell)
-    except FeilunError as error:
-        tell({"error": error.message})
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-def _end_with_parent() -> None:
-    sys.stdin.read()
-    os._exit(0)
+    """A process that probes one family."""
+    live(work)
