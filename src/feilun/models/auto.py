@@ -12,6 +12,9 @@ from feilun.models.family import Architecture, Family
 ENCODED = ("frozen", "hub")
 """The families that begin with a pretrained encoder, the cheaper first."""
 STACK = "stack"
+WITHOUT_ENCODER, WITH_ENCODER = ("ngram", "transformer", STACK), ("ngram", STACK)
+"""What is tried where nothing is said. Beside an encoder, a network that begins with nothing only
+takes its time: on 13,000 reviews it validated at .83, `ngram` at .87."""
 
 
 class Auto(Architecture):
@@ -20,10 +23,11 @@ class Auto(Architecture):
 
     use: ClassVar[str] = "auto"
 
-    families: tuple[str, ...] = Field(
-        ("ngram", "transformer", "stack"),
+    families: tuple[str, ...] | None = Field(
+        None,
         min_length=1,
-        description="the cheapest first; stack: those before it together",
+        description="the cheapest first; stack: those before it together. Left out: ngram, "
+        "transformer and stack; with an `encoder` no transformer",
     )
     encoder: str | None = Field(
         None,
@@ -34,11 +38,12 @@ class Auto(Architecture):
     def candidates(self) -> tuple[Family, ...]:
         """Each named family with its default settings, those with the encoder before the
         stack."""
-        names = [name for name in self.families if name not in (*ENCODED, STACK)]
+        chosen = self.families or (WITHOUT_ENCODER if self.encoder is None else WITH_ENCODER)
+        names = [name for name in chosen if name not in (*ENCODED, STACK)]
         found = [_family(name) for name in names]
         if self.encoder is not None:
             found += [_family(name, name=self.encoder) for name in ENCODED]
-        last = [name for name in self.families if name == STACK]
+        last = [name for name in chosen if name == STACK]
         return (*found, *map(_family, last))
 
 
