@@ -115,7 +115,7 @@ class Family(Architecture):
     """What it can be asked to learn."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Modules that training needs beside the base installation (extra `train`)."""
-    pretrained: ClassVar[bool] = False
+    from_encoder: ClassVar[bool] = False
     """Whether it begins with a pretrained encoder, whose speed no setting changes."""
 
     def candidates(self) -> tuple[Family, ...]:

@@ -24,7 +24,7 @@ class Frozen(EncoderChoice):
     """
 
     use: ClassVar[str] = "frozen"
-    pretrained: ClassVar[bool] = True
+    from_encoder: ClassVar[bool] = True
     tasks: ClassVar[tuple[str, ...]] = ("classify", "match", "regress")
     needs: ClassVar[tuple[str, ...]] = ("torch", "onnx", "onnxscript", "transformers")
 

@@ -44,7 +44,7 @@ class Hub(EncoderChoice, Neural):
     """
 
     use: ClassVar[str] = "hub"
-    pretrained: ClassVar[bool] = True
+    from_encoder: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("torch", "onnx", "onnxscript", "transformers", "peft")
     sizes: ClassVar[Mapping[str, Size]] = {"base": Size(12, 768, VOCABULARY, WINDOW, 3e-5, 0)}
 

@@ -81,7 +81,7 @@ class Begun(Fake):
     """Begins with a pretrained encoder, which takes a tenth of a second to be timed."""
 
     use: ClassVar[str] = "begun"
-    pretrained: ClassVar[bool] = True
+    from_encoder: ClassVar[bool] = True
 
     seconds: float = 4.0
     right: float = 1.0

@@ -90,7 +90,7 @@ def _measured(
     found: dict[int, Planned] = {}
     left = Left(budget_seconds)
     # What begins with a pretrained encoder takes what it takes; the others fill what is left.
-    for at in sorted(measured, key=lambda at: (at != measured[0], not able[at].pretrained)):
+    for at in sorted(measured, key=lambda at: (at != measured[0], not able[at].from_encoder)):
         found[at] = _one(able[at], lesson, left, run, first=at == measured[0])
     planned: list[Planned] = []
     for at, family in enumerate(able):
@@ -126,14 +126,14 @@ class Left:
 def _one(family: Family, lesson: Lesson, left: Left, run: Run, *, first: bool) -> Planned:
     """One candidate; the first is always trained: a model late is worth more than none."""
     late = Message(template=N_("not tried: its training would not fit [train] budget_seconds"))
-    if not first and (left.seconds <= 0 or (family.pretrained and left.too_dear)):
+    if not first and (left.seconds <= 0 or (family.from_encoder and left.too_dear)):
         return Planned(family, 0.0, late)
     wanted = max(left.seconds, 0.0)
     estimate = family.estimate(lesson, wanted, run.within(f"estimate-{family.use}"))
     if first or estimate.seconds <= left.seconds:
         left.plan(estimate.seconds)
         return Planned(estimate.family, estimate.seconds, None)
-    left.too_dear |= family.pretrained
+    left.too_dear |= family.from_encoder
     return Planned(estimate.family, estimate.seconds, late)
 
 
