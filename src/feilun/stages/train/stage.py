@@ -28,7 +28,7 @@ from feilun.store.disk import sync_tree, write_file
 from feilun.tasks import task_named
 from feilun.tasks.metrics import METRIC_NAMES
 
-CHOICE_CONFIDENCE = 0.9
+CHOICE_CONFIDENCE = 0.8
 
 
 class TrainGiven(NamedTuple):
