@@ -199,7 +199,7 @@ class Report(Artifact):
     """What a model is worth on the frozen test.
 
     `outcomes.parquet` has a row per test record: `id`, `truth`, `predicted`, and `live`, what
-    the model that was live answered (absent when none was).
+    the model that was live answered (absent when none was); `level` of a cascade, who answered.
     """
 
     kind = "report"

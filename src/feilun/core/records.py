@@ -35,7 +35,9 @@ DROPPED = pl.Schema({**SCHEMA, "step": pl.String(), "reason": pl.String(), "deta
 
 FEEDBACK_SOURCE = "feedback"
 PREDICTIONS_SOURCE = "predictions"
-LEARNT_ONLY = (FEEDBACK_SOURCE, PREDICTIONS_SOURCE)
+GATEWAY_SOURCE, TEACHER_SOURCE = "gateway", "teacher"
+"""Answers of a hosted model: measured on where there is nothing better, or learnt from alone."""
+LEARNT_ONLY = (FEEDBACK_SOURCE, PREDICTIONS_SOURCE, TEACHER_SOURCE)
 """Sources that are never measured on: what users chose to rate, and what a model answered."""
 MOST_ROWS = 2**17
 """In one file of records: a shard, what memory holds at a time."""

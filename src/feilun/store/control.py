@@ -415,3 +415,8 @@ class Control:
         moved = self.alias(name)
         assert moved is not None
         return moved
+
+    def drop_alias(self, name: str) -> None:
+        """Takes an alias away with its history: for those that answer to nobody."""
+        with self.database.write() as connection:
+            connection.execute(sa.text("DELETE FROM aliases WHERE name = :name"), {"name": name})

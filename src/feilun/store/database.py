@@ -77,6 +77,27 @@ class Database:
         ):
             yield connection
 
+    def settle(self, *, rewrite: bool = False) -> bool:
+        """Moves everything into the database file and empties the write-ahead log; with
+        `rewrite` the file is written anew first, so that nothing removed is left in it (that
+        takes as long as the file is large, and writers wait). Whether the log could be emptied:
+        not while somebody reads an older state of it for longer than `WAIT_SECONDS`."""
+        with (
+            self._thread_lock,
+            lock(self._lock_path, what=self.path.name, wait_seconds=WAIT_SECONDS),
+            self._clear_errors(),
+        ):
+            connection = self._writer.raw_connection()
+            try:
+                cursor = connection.cursor()
+                if rewrite:
+                    cursor.execute("VACUUM")
+                row = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                cursor.close()
+            finally:
+                connection.close()
+        return row is not None and int(row[0]) == 0
+
     @property
     def _lock_path(self) -> Path:
         return self.path.with_name(self.path.name + ".lock")
@@ -95,6 +116,8 @@ class Database:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA synchronous=FULL")
                 connection.execute("PRAGMA foreign_keys=ON")
+                # What is removed is overwritten with zeros: retention and erasure mean it.
+                connection.execute("PRAGMA secure_delete=ON")
             return connection
 
         pool = {"pool_size": 8, "max_overflow": 8} if read_only else {"pool_size": 1}
@@ -160,6 +183,14 @@ class Database:
         with EnvironmentContext(config, script, fn=upgrade) as environment, self.write() as writer:
             environment.configure(connection=writer, transactional_ddl=True)
             environment.run_migrations()
+
+
+def driver(connection: sa.Connection) -> sqlite3.Connection:
+    """The connection below SQLAlchemy's, in the same transaction: for what is done so often that
+    the layer between would cost more than the database."""
+    below = connection.connection.driver_connection
+    assert isinstance(below, sqlite3.Connection)
+    return below
 
 
 def newest_version(name: str) -> str:

@@ -147,7 +147,7 @@ def test_a_lock_has_one_holder_among_processes_and_is_freed_by_kill_9(tmp_path: 
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
     with lock(path, what="it", wait_seconds=5):
-        assert path.read_text() == f"pid {os.getpid()}"
+        assert path.read_text().strip() == f"pid {os.getpid()}"
     assert not is_locked(path)
 
 

@@ -52,7 +52,7 @@ def test_what_is_recorded_is_read_back(log: EventLog) -> None:
     assert [row["seq"] for row in rows] == [1, 2, 3, 4, 5] == list(range(1, log.newest() + 1))
     assert rows[0].keys() == {
         "seq", "id", "prediction", "at", "kind", "value", "source", "key", "input", "label",
-        "score", "model",
+        "score", "model", "kept", "value_kept",
     }  # fmt: skip
     assert log.feedback_through(2) == rows[:2]
     assert log.latest_feedback(2) == rows[:2:-1]

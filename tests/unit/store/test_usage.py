@@ -21,7 +21,9 @@ REQUESTS = st.lists(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(REQUESTS, st.lists(st.sampled_from([404, 422, 500, 503]), max_size=8))
 def test_usage_counts_what_was_recorded(
     tmp_path: Path, requests: list[tuple[float, list[str | None]]], statuses: list[int]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hmac
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feilun.store import Control
-from feilun.team import Keyring, Scope, user_name
-from feilun.team.keys import KeyNotFound, NoKey
+from feilun.team import Keyring, Limits, Scope, user_name
+from feilun.team.key_text import new_text, read_text
+from feilun.team.keys import KeyEnded, KeyNotFound, MistypedKey, NoKey
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +36,7 @@ def test_a_new_key_opens_with_its_scopes(keys: Keyring) -> None:
     key = keys.check(text)
     assert (key.name, key.scopes, key.revoked_at) == ("robot", {Scope.PREDICT}, None)
     assert text.split("_")[1] == key.id
-    assert keys.check(keys.add("all")).scopes == set(Scope)
+    assert keys.check(keys.add("all")).scopes == set(Scope) - {Scope.ERASE}
 
 
 def test_two_keys_of_one_name_differ_and_are_listed_without_secrets(keys: Keyring) -> None:
@@ -113,3 +118,121 @@ def test_a_user_without_a_name_still_has_one(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("getpass.getuser", unknown)
     assert user_name().startswith("uid-")
+
+
+def test_the_checksum_tells_typos_without_a_look_up(keys: Keyring) -> None:
+    text = keys.add("typed")
+    body = len("fw_")
+    for at in range(body, len(text) - 1):
+        swapped = text[:at] + text[at + 1] + text[at] + text[at + 2 :]
+        if swapped != text:
+            assert read_text(swapped) is None
+    for changed in (text[:-8], text[:-1]):
+        with pytest.raises(NoKey):
+            keys.check(changed)
+    with pytest.raises(MistypedKey):
+        keys.check(text[:20] + ("0" if text[20] != "0" else "1") + text[21:])
+    assert str(read_text(text)) == text
+    assert text.split("_")[2] not in repr(read_text(text))
+
+
+def test_keys_from_before_there_was_a_checksum_still_open(keys: Keyring) -> None:
+    secret = "ab" * 32
+    with keys._control.database.write() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO keys (id, name, hash, scopes, created_at)"
+                " VALUES ('0123456789ab', 'old', :hash, 'predict', '2026-01-01T00:00:00.000000')"
+            ),
+            {"hash": keys.hash(secret)},
+        )
+    key = keys.check(f"fw_0123456789ab_{secret}")
+    assert (key.name, key.expires_at, key.limits) == ("old", None, Limits())
+    with pytest.raises(NoKey):
+        keys.check(f"fw_0123456789ab_{secret[:-1]}c")
+
+
+def _at(seconds: float) -> str:
+    then = datetime.now(UTC) + timedelta(seconds=seconds)
+    return then.isoformat(timespec="microseconds")
+
+
+def test_an_expired_key_opens_nothing(keys: Keyring) -> None:
+    gone = keys.add("expired", expires_at=_at(-1))
+    there = keys.add("not yet", expires_at=_at(3600))
+    with pytest.raises(NoKey):
+        keys.check(gone)
+    assert keys.check(there).expires_at is not None
+    keys.limit(gone.split("_")[1], expires_at=_at(3600))
+    assert keys.check(gone).name == "expired"
+
+
+def test_rotating_keeps_the_old_secret_for_the_grace_and_no_longer(keys: Keyring) -> None:
+    first = keys.add("turning", frozenset({Scope.READ}), limits=Limits(per_minute=5))
+    identity = first.split("_")[1]
+    second = keys.rotate(identity, 3600)
+    assert keys.check(first).id == keys.check(second).id == identity
+    assert keys.check(second).limits.per_minute == 5
+    third = keys.rotate(identity, 0)
+    for old in (first, second):
+        with pytest.raises(NoKey):
+            keys.check(old)
+    assert keys.check(third).scopes == {Scope.READ}
+    keys.revoke(identity)
+    with pytest.raises(KeyEnded):
+        keys.rotate(identity, 0)
+    with pytest.raises(KeyNotFound):
+        keys.rotate("nothing", 0)
+
+
+def test_limits_are_changed_one_by_one(keys: Keyring) -> None:
+    identity = keys.add("limited").split("_")[1]
+    assert keys.limit(identity, per_minute=60, monthly=10).limits == Limits(60, None, 10)
+    assert keys.limit(identity, monthly=None, monthly_cost=2.5).limits == Limits(
+        60, None, None, 2.5
+    )
+    with pytest.raises(KeyNotFound):
+        keys.limit("nothing", monthly=1)
+
+
+def test_every_change_of_a_key_is_seen_in_the_number_of_changes(keys: Keyring) -> None:
+    seen = [keys.changes()]
+    identity = keys.add("changing").split("_")[1]
+    seen.append(keys.changes())
+    for change in (
+        lambda: keys.rotate(identity, 0),
+        lambda: keys.limit(identity, monthly=1),
+        lambda: keys.revoke(identity),
+    ):
+        change()
+        seen.append(keys.changes())
+    assert len(set(seen)) == len(seen)
+
+
+def test_whatever_is_wrong_the_same_work_is_done(
+    keys: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unknown, wrong, revoked, expired: one look-up, one hash, two comparisons each."""
+    revoked, expired = keys.add("revoked"), keys.add("expired", expires_at=_at(-1))
+    keys.revoke(revoked.split("_")[1])
+    good = keys.add("good")
+    wrong = str(new_text(good.split("_")[1]))
+    done: list[str] = []
+    for name in ("compare_digest", "digest"):
+        real = getattr(hmac, name)
+        monkeypatch.setattr(hmac, name, _noted(real, name, done))
+    told = set()
+    for text in (str(new_text()), wrong, revoked, expired):
+        with pytest.raises(NoKey) as caught:
+            keys.check(text)
+        told.add((type(caught.value), str(caught.value), tuple(done)))
+        done.clear()
+    assert told == {(NoKey, str(NoKey()), ("digest", "compare_digest", "compare_digest"))}
+
+
+def _noted(real: Callable[..., Any], name: str, done: list[str]) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        done.append(name)
+        return real(*arguments)
+
+    return call

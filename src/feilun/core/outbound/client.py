@@ -84,7 +84,7 @@ class Outbound:
         waits = {"connect": self.connect_seconds, "pool": self.connect_seconds}
         waits |= {"read": self.read_seconds, "write": self.read_seconds}
         network = Pinned(lambda: self.addresses(target), time.monotonic() + self.total_seconds)
-        tls = self.tls or _public_authorities()
+        tls = self.tls or public_authorities()
         place = httpcore.URL(
             scheme=target.scheme.encode(),
             host=target.host.encode(),
@@ -102,7 +102,7 @@ class Outbound:
         except httpcore.TimeoutException:
             raise errors.Unreachable(url, _("it is too slow.")) from None
         except httpcore.NetworkError as error:
-            raise errors.Unreachable(url, _reason(error)) from None
+            raise errors.Unreachable(url, network_reason(error)) from None
         except httpcore.RemoteProtocolError:
             raise errors.AnswerBroken(url, _("it breaks the rules of HTTP.")) from None
         except httpcore.LocalProtocolError:
@@ -151,7 +151,8 @@ class Outbound:
 
 
 @cache
-def _public_authorities() -> ssl.SSLContext:
+def public_authorities() -> ssl.SSLContext:
+    """The authorities that certificates are held against; nothing of the environment is."""
     return httpx.create_ssl_context(trust_env=False)
 
 
@@ -183,7 +184,8 @@ def _bounded(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
         yield chunk
 
 
-def _reason(error: httpcore.NetworkError) -> str:
+def network_reason(error: httpcore.NetworkError) -> str:
+    """Why a connection was not made, or broke, for people."""
     # httpcore hands on what the socket said as the first argument.
     cause = error.args[0] if error.args else None
     if isinstance(cause, ssl.SSLCertVerificationError):

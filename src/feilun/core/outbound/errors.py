@@ -62,6 +62,13 @@ class Unreachable(Busy):
         )
 
 
+class Stalled(Unreachable):
+    """The host took the request and then fell silent."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, _("it is too slow."))
+
+
 class HostBusy(Busy):
     """The host asks for patience (429), or has a fault of its own (5xx)."""
 
