@@ -42,6 +42,12 @@ TINY: dict[str, dict[str, Any]] = {
             {"architecture": "mlp", **NETWORK, "width": 16, "buckets": 256},
         ]
     },
+    "cascade": {
+        "members": [
+            {"architecture": "ngram", "bits": 14},
+            {"architecture": "mlp", **NETWORK, "width": 16, "buckets": 256},
+        ]
+    },
 }
 """Settings with which a family trains in seconds; one that is not here uses its defaults."""
 ENCODED = ("frozen", "hub")
@@ -173,7 +179,7 @@ def case(
     if name in ENCODED:
         settings["name"] = str(encoder)
     family = found.model_validate(settings)
-    if name == "stack":
+    if name in {"stack", "cascade"}:
         members = [
             find("family", one["architecture"]).model_validate(
                 {key: value for key, value in one.items() if key != "architecture"}

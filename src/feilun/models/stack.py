@@ -9,7 +9,6 @@ Hinton, Training Products of Experts, 2002), for `regress` of values.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -25,10 +24,10 @@ from feilun.core.i18n import _
 from feilun.core.run import Run
 from feilun.models.family import Embedder, Estimate, Family, Lesson, Predictor
 from feilun.models.folder import NotAModel, load, read_card, read_task, write_card
+from feilun.models.members import MEMBERS, able, estimated, opened, trained
 from feilun.models.weighing import combined, weighed
 from feilun.tasks.task import Input, Scorer, Task
 
-MEMBERS = "members"
 WEIGHTS = "model.safetensors"
 LEAST = 1e-6
 """A probability no member goes below: one that is certain and wrong would silence the others."""
@@ -63,28 +62,13 @@ class Stack(Family):
     def estimate(self, lesson: Lesson, budget_seconds: float, run: Run) -> Estimate:
         """The sum over the members that are not trained yet, each within what the ones before
         it leave of the budget."""
-        resolved, seconds = [], 0.0
-        for number, member in enumerate(self._able(lesson)):
-            left = max(budget_seconds - seconds, 0.0)
-            found = member.estimate(lesson, left, run.within(f"{number}-{member.use}"))
-            resolved.append(found.family)
-            seconds += found.seconds
-        return Estimate(self.model_copy(update={"members": tuple(resolved)}), seconds)
+        members, seconds = estimated(self._able(lesson), lesson, budget_seconds, run)
+        return Estimate(self.model_copy(update={"members": members}), seconds)
 
     def fit(self, lesson: Lesson, folder: Path, run: Run) -> None:
         """Trains the members that `lesson.trained` does not hold, then weighs them. Raises
         `NothingToStack`."""
-        members = self._able(lesson)
-        (folder / MEMBERS).mkdir()
-        names = [f"{number}-{member.use}" for number, member in enumerate(members)]
-        ready = {_name(family): path for family, path in lesson.trained}
-        for name, member in zip(names, members, strict=True):
-            target = folder / MEMBERS / name
-            if (path := ready.get(_name(member))) is not None:
-                shutil.copytree(path, target)
-            else:
-                target.mkdir()
-                member.fit(lesson._replace(trained=()), target, run.within(name))
+        names = trained(self._able(lesson), lesson, folder, run)
         models = [cast(Scorer, load(folder / MEMBERS / name)) for name in names]
         task, validation = lesson.task, lesson.validation
         inputs = task.inputs(validation)
@@ -104,18 +88,15 @@ class Stack(Family):
     def load(cls, folder: Path) -> Predictor:
         """All members, and what each counts; raises `NotAModel`."""
         card = read_card(folder)
-        names = card.get("members")
-        if not isinstance(names, list) or not all(_is_name(name) for name in names):
-            raise NotAModel(folder, _("its members are not a list of names"))
-        members = [cast(Scorer, load(folder / MEMBERS / name)) for name in names]
+        _names, members = opened(folder, card)
         places = any(hasattr(member, "embeddings") for member in members)
         return (Placing if places else Together)(folder, card, members)
 
     def _able(self, lesson: Lesson) -> tuple[Family, ...]:
-        able = tuple(m for m in self.members if lesson.task.use in m.tasks and not m.missing())
-        if len(able) < 2:
-            raise NothingToStack(len(able))
-        return able
+        found = able(self.members, lesson)
+        if len(found) < 2:
+            raise NothingToStack(len(found))
+        return found
 
 
 class Together:
@@ -156,14 +137,6 @@ class Placing(Together):
         """Those of the first member that has any."""
         places = next(member for member in self._members if hasattr(member, "embeddings"))
         return cast(Embedder, places).embeddings(texts)
-
-
-def _name(family: Family) -> str:
-    return json.dumps(family.model_dump(mode="json"), sort_keys=True)
-
-
-def _is_name(name: object) -> bool:
-    return isinstance(name, str) and name.replace("-", "").replace("_", "").isalnum()
 
 
 def _kind(task: Task) -> str:

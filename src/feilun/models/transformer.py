@@ -26,6 +26,7 @@ class Transformer(Neural):
     """
 
     use: ClassVar[str] = "transformer"
+    quantises: ClassVar[bool] = True
     sizes: ClassVar[Mapping[str, Size]] = {
         "nano": Size(2, 128, 6_000, 128, 1e-3, 0),
         "micro": Size(4, 256, 8_000, 128, 5e-4, 8_000),

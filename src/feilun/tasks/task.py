@@ -23,6 +23,11 @@ Input = str | tuple[str, str]
 """What a model answers to: a text, or two of them (`match`)."""
 
 
+def num_characters(given: Input) -> int:
+    """How many characters (code points) an input has."""
+    return sum(map(len, given)) if isinstance(given, tuple) else len(given)
+
+
 class BadAnswer(Invalid):
     """A correction, or a label, is no answer to what the task asks."""
 

@@ -15,7 +15,7 @@ from feilun.core.i18n import _
 from feilun.core.run import Run
 from feilun.models.family import Lesson, NothingToLearn
 from feilun.models.folder import write_card
-from feilun.models.neural import card, export, memory, parallel, tags
+from feilun.models.neural import card, export, int8, memory, parallel, tags
 from feilun.models.neural.batches import Shelf
 from feilun.models.neural.calibrate import Checked
 from feilun.models.neural.checkpoint import Checkpoints, Position
@@ -61,6 +61,8 @@ def fit(settings: Neural, lesson: Lesson, folder: Path, run: Run) -> None:
         best = training.to_the_end(position)
         run.progress(training.total, training.total, _("writing the model"))
         _write(given, network, lesson, best, folder)
+        if settings.int8 == "on":
+            int8.write(settings, lesson, folder, run)
 
 
 def _fingerprint(settings: Neural, lesson: Lesson, seed: int) -> str:

@@ -34,6 +34,8 @@ TEXTS_AT_ONCE, CHARACTERS_AT_ONCE = 4096, 1 << 20
 """Texts, and characters of texts, whose ids are held at the same time."""
 LONGEST = 65_536
 ONNX, BESIDE, OUTPUT = "model.onnx", "feilun-head.safetensors", "output"
+INT8 = "model-int8.onnx"
+"""The same in eight bits, where the card says that it is chosen."""
 
 
 class Engine:
@@ -43,7 +45,9 @@ class Engine:
     threads, and nothing else is shared. The engine's threads sleep between calls.
     """
 
-    def __init__(self, folder: Path, card: dict[str, Any], threads: int) -> None:
+    def __init__(
+        self, folder: Path, card: dict[str, Any], threads: int, network: str | None = None
+    ) -> None:
         self.task = read_task(card)
         self.aim: Aim = aim_of(self.task)
         self.twin = bool(card["twin"])
@@ -54,7 +58,8 @@ class Engine:
         if not frame.around_two < max_length <= LONGEST:
             raise ValueError(f"max_length {max_length}")
         self.reader = Reader(open_tokenizer(folder / "tokenizer.json"), frame, max_length)
-        self._session = _session(folder / ONNX, threads)
+        chosen = INT8 if dict(card.get("int8") or {}).get("chosen") else ONNX
+        self._session = _session(folder / (network or chosen), threads)
         self._names = {one.name for one in self._session.get_inputs()}
         beside = folder / BESIDE
         self.beside = load_tensors(beside.read_bytes()) if beside.exists() else {}
@@ -259,11 +264,12 @@ class Tags:
         return found
 
 
-def opened(folder: Path, threads: int = 1) -> Scores | Tags:
-    """What answers for the model in `folder`; raises `NotAModel` on anything amiss."""
+def opened(folder: Path, threads: int = 1, network: str | None = None) -> Scores | Tags:
+    """What answers for the model in `folder`; raises `NotAModel` on anything amiss. `network` is
+    the file's name; left out: the one that was chosen."""
     card = read_card(folder)
     try:
-        engine = Engine(folder, card, threads)
+        engine = Engine(folder, card, threads, network)
         if engine.aim == "tokens":
             return Tags(engine)
         if engine.aim == "value":

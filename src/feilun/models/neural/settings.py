@@ -39,6 +39,8 @@ class Neural(Family):
     sizes: ClassVar[Mapping[str, Size]]
     """What the dial's notches stand for, the smallest first; some may be missing."""
     crf_by_default: ClassVar[bool] = False
+    quantises: ClassVar[bool] = False
+    """Whether its time goes into products with weights, which eight bits make faster."""
 
     size: SizeName = Field(
         "auto",
@@ -150,6 +152,18 @@ class Neural(Family):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: the GPU when torch sees one."
     )
+    int8: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether the model answers in eight bits, if that loses no more than "
+        "`int8_loss`; auto: a transformer does where that is faster on this machine.",
+    )
+    int8_loss: float = Field(
+        0.005,
+        ge=0,
+        le=1,
+        description="By how much eight bits may lower the metric on the validation split (of "
+        "`regress`: raise the error, in standard deviations of the values).",
+    )
     threads: int | None = Field(
         None,
         ge=1,
@@ -204,9 +218,16 @@ class Neural(Family):
         """Times a few real steps on a sample of the texts, and from them predicts every size;
         a few seconds, and torch's import where it is the first."""
         share_the_cores()
+        from feilun.models.neural import int8
         from feilun.models.neural.estimate import estimate
 
-        return estimate(self, lesson, budget_seconds, run)
+        found = estimate(self, lesson, budget_seconds, run)
+        family = found.family
+        if self.int8 == "auto" and isinstance(family, Neural):
+            width = family.preset.width
+            on = self.quantises and int8.pays(width)
+            family = family.model_copy(update={"int8": "on" if on else "off"})
+        return found._replace(family=family)
 
     def space(self, task: Task) -> Space:
         """The pace and what holds back from learning by heart; unless it is set, the size, of
@@ -225,10 +246,10 @@ class Neural(Family):
         """Trains, and writes the model into `folder`: `config.json`, `model.safetensors`, the
         tokenizer, `model.onnx`, cards.
 
-        An unresolved size `auto` is the smallest. With no validation texts the last epoch's
-        weights are kept and nothing is calibrated. Raises `NothingToLearn`, `LabelUnknown`,
-        `BadTruth`, `NotEnoughMemory`, `LossNotFinite`, `ExportDiffers`, and with several
-        `processes` `NoLauncher`, `TooFewDevices`, `ProcessEnded`.
+        An unresolved size `auto` is the smallest, an unresolved `int8` is off. With no validation
+        texts the last epoch's weights are kept and nothing is calibrated. Raises `NothingToLearn`,
+        `LabelUnknown`, `BadTruth`, `NotEnoughMemory`, `LossNotFinite`, `ExportDiffers`, and with
+        several `processes` `NoLauncher`, `TooFewDevices`, `ProcessEnded`.
         """
         share_the_cores()
         from feilun.models.neural.fit import fit

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import polars as pl
 from pydantic import Field, SerializeAsAny
 
-from feilun.core.artifacts import Dataset, Model, Report
+from feilun.core.artifacts import Dataset, Interval, Model, Report
 from feilun.core.records import parquet, read_shards
 from feilun.core.run import Run
 from feilun.core.stage import Stage
 from feilun.models import load
+from feilun.models.levels import Levelled, Ready
+from feilun.stages.evaluate import levels
 from feilun.stages.evaluate.calibration import Calibration
 from feilun.stages.evaluate.check import Check
-from feilun.tasks import task_named
+from feilun.tasks import Task, task_named
 
 
 class EvaluateGiven(NamedTuple):
@@ -50,7 +54,12 @@ class Evaluate(Stage[EvaluateGiven, Report]):
         truth = task.truth(test)
         labels = sorted({*given.dataset.labels, *given.model.labels, *task.labels(test)})
         inputs = task.inputs(test)
-        answers = task.answers(load(run.unpack(given.model)), inputs)
+        model = load(run.unpack(given.model))
+        routed = None
+        if isinstance(model, Levelled):
+            answers, routed = levels.answered(model, task, inputs, run)
+        else:
+            answers = task.answers(model, inputs)
         outcomes = test.select("id", "text").with_columns(
             truth=pl.Series(truth, dtype=pl.String),
             predicted=pl.Series([a.written for a in answers], dtype=pl.String),
@@ -61,6 +70,9 @@ class Evaluate(Stage[EvaluateGiven, Report]):
         metrics = dict(found.metrics)
         for check in (one for one in self.checks if task.use in one.tasks):
             metrics |= check.measure(outcomes, self.confidence, run.seed)
+        if isinstance(model, Levelled) and routed is not None and test.height:
+            outcomes = outcomes.with_columns(level=pl.Series(routed.levels, dtype=pl.Int64))
+            metrics |= self._levels(model, task, test, outcomes, run)
         live_metrics = {}
         if given.live is not None:
             before = [a.written for a in task.answers(load(run.unpack(given.live)), inputs)]
@@ -79,4 +91,25 @@ class Evaluate(Stage[EvaluateGiven, Report]):
             confusion=found.confusion,
             live=given.live.digest if given.live else None,
             live_metrics=live_metrics,
+        )
+
+    def _levels(
+        self, model: Levelled, task: Task, test: pl.DataFrame, outcomes: pl.DataFrame, run: Run
+    ) -> dict[str, Interval]:
+        """The figures of each level, beside what the last one alone would have answered."""
+        started = time.perf_counter()
+        inputs = task.inputs(test)
+        alone = task.answers(Ready(model.labels, model.last(inputs)), inputs)
+        run.spend(time.perf_counter() - started, levels.LAST + levels.SECONDS)
+        run.spend(float(test.height), levels.LAST + levels.RECORDS)
+        truth = outcomes["truth"].to_list()
+        right = [p == t for p, t in zip(outcomes["predicted"].to_list(), truth, strict=True)]
+        last = [one.written == t for one, t in zip(alone, truth, strict=True)]
+        return levels.measured(
+            model.names,
+            outcomes["level"].to_numpy(),
+            np.array(right, dtype=bool),
+            np.array(last, dtype=bool),
+            self.confidence,
+            run.seed,
         )
