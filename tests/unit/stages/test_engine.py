@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from feilun.stages.serve import Engine, Overloaded
-from feilun.stages.serve.engine import BATCH_TEXTS, Stopped
+from feilun.models.levels import Levelled, Routed
+from feilun.stages.serve import (
+    Engine,
+    NoVectors,
+    Overloaded,
+    Stopped,
+    TooLate,
+    TooManyWaiting,
+)
+from feilun.stages.serve.waiting import BATCH_TEXTS
 from feilun.tasks import Classify
+from feilun.tasks.task import Input
 
 
 class Slow:
@@ -200,4 +210,112 @@ def test_without_a_model_nothing_is_taken() -> None:
     assert engine.model is None
     with pytest.raises(Stopped):
         engine.submit(["x"])
+    engine.close()
+
+
+def test_what_is_too_late_in_the_queue_is_never_computed(engine: Engine, slow: Slow) -> None:
+    first = engine.submit(["0 a"])
+    slow.reached.wait(10)
+    late = engine.submit(["1 b"], time.monotonic())
+    there = engine.submit(["2 a"], time.monotonic() + 600)
+    slow.go.set()
+    with pytest.raises(TooLate):
+        late.result(10)
+    assert [done.result(10).answers[0].label for done in (first, there)] == ["a", "a"]
+    assert slow.batches == [1, 1]
+
+
+def test_vectors_wait_in_the_same_line(engine: Engine, slow: Slow) -> None:
+    class Placing(Slow):
+        def embeddings(self, texts: Sequence[str]) -> np.ndarray:
+            self.batches.append(-len(texts))
+            return np.array([[float(len(text))] for text in texts], dtype=np.float32)
+
+    with pytest.raises(NoVectors):
+        engine.submit_embeddings(["x"])
+    placing = Placing()
+    engine.swap("m2", placing)
+    first = engine.submit(["0 a"])
+    placing.reached.wait(10)
+    asked = [engine.submit_embeddings(["x"] * (1 + at)) for at in range(7)]
+    engine.submit(["1 a"])
+    with pytest.raises(Overloaded):
+        engine.submit_embeddings(["x"])
+    placing.go.set()
+    found = [done.result(10) for done in asked]
+    assert [one.vectors.shape for one in found] == [(1 + at, 1) for at in range(7)]
+    assert {one.model for one in found} == {"m2"}
+    assert first.result(10).model == "m2"
+    assert -28 in placing.batches
+
+
+def test_more_texts_than_may_wait_are_refused(slow: Slow) -> None:
+    engine = Engine(Classify(), 100, texts=4)
+    engine.swap("m", slow)
+    first = engine.submit(["0 a"])
+    slow.reached.wait(10)
+    waiting = engine.submit(["1 a"] * 3)
+    with pytest.raises(TooManyWaiting):
+        engine.submit(["2 a"] * 2)
+    slow.go.set()
+    assert len(waiting.result(10).answers) == 3
+    first.result(10)
+    engine.close()
+
+
+class InLevels(Levelled):
+    """Two levels: the first answers what ends in `a`; of `?` nobody is sure."""
+
+    labels = ("a", "b")
+    names = ("0-cheap", "1-dear")
+
+    def scores(self, inputs: Sequence[Input]) -> np.ndarray:
+        return self.routed(inputs).scores
+
+    def last(self, inputs: Sequence[Input]) -> np.ndarray:
+        return self.routed(inputs).scores
+
+    def routed(self, inputs: Sequence[Input], *, leaves: bool = False) -> Routed:
+        rows = np.array([[str(t).endswith("a"), not str(t).endswith("a")] for t in inputs])
+        levels = [0 if str(t).endswith("a") else 2 if leaves and "?" in t else 1 for t in inputs]
+        return Routed(rows.astype(np.float32), np.array(levels), np.full(len(inputs), 3.6))
+
+
+def test_a_cascade_says_who_answered_and_what_it_cost() -> None:
+    engine = Engine(Classify(), 8, price=2.0)
+    engine.swap("m", InLevels())
+    found = engine.submit(["1 a", "2 b", "? b"], leaves=True).result(10)
+    assert (found.levels, found.depth, found.labels) == ([0, 1, 2], 2, ("a", "b"))
+    assert found.costs == pytest.approx([0.002] * 3)
+    # Whoever does not take what is left open gets the last one's answer to it.
+    assert engine.submit(["? b"]).result(10).levels == [1]
+    engine.close()
+
+
+def test_swapping_and_going_back_under_load_loses_no_request(slow: Slow) -> None:
+    engine = Engine(Classify(), 10_000)
+    models = {}
+    for name in ("m1", "m2", "m3"):
+        models[name] = Slow()
+        models[name].go.set()
+    engine.swap("m1", models["m1"])
+    end = threading.Event()
+
+    def ask(number: int) -> list[str]:
+        met = []
+        while not end.is_set():
+            answered = engine.submit([f"{number} {'ab'[number % 2]}"]).result(10)
+            assert answered.answers[0].label == "ab"[number % 2]
+            met.append(answered.model)
+        return met
+
+    with ThreadPoolExecutor(6) as pool:
+        asking = [pool.submit(ask, number) for number in range(6)]
+        for turn in range(60):
+            name = f"m{1 + turn % 3}"
+            engine.swap(name, models[name])
+        end.set()
+        met = [name for one in asking for name in one.result(20)]
+    assert met
+    assert set(met) <= set(models)
     engine.close()

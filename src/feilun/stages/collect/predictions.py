@@ -19,7 +19,9 @@ CHUNK = 20_000
 """Predictions in memory at a time."""
 _LOG = Path(".feilun") / "events.db"
 _ROWS = sa.text(
-    "SELECT seq, at, input, label, score FROM predictions p WHERE seq > :after AND seq <= :newest"
+    "SELECT seq, id, kept, at, input, label, score FROM predictions p"
+    " WHERE seq > :after AND seq <= :newest AND kept IN ('full', 'masked', 'vault')"
+    " AND route <> 'shadow'"
     " AND NOT EXISTS (SELECT 1 FROM feedback f WHERE f.prediction = p.id AND f.kind <> 'comment')"
     " ORDER BY seq LIMIT :limit"
 )
@@ -27,6 +29,7 @@ _ROWS = sa.text(
 
 class Predictions(Source):
     """The texts that this project has answered, from its own event log; none before the first.
+    Those of which the log has only a hash are left out.
 
     They have no label, or with `labels = "predicted"` the one that was answered, where the model
     was sure of it: it learns from itself then, so let feedback or an evaluation watch over it. A
@@ -60,18 +63,16 @@ class Predictions(Source):
 
         yield Piece(PREDICTIONS_SOURCE, identity, frames, lambda: str(newest))
 
-    def _records(self, rows: list[Any]) -> pl.DataFrame:
-        frame = pl.DataFrame(
-            rows,
-            schema={
-                "row": pl.Int64,
-                "at": pl.Float64,
-                "text": pl.String,
-                "label": pl.String,
-                "score": pl.Float64,
-            },
-            orient="row",
-        )
+    def _records(self, rows: list[dict[str, Any]]) -> pl.DataFrame:
+        schema = {
+            "seq": pl.Int64,
+            "at": pl.Float64,
+            "input": pl.String,
+            "label": pl.String,
+            "score": pl.Float64,
+        }
+        frame = pl.DataFrame([{name: row[name] for name in schema} for row in rows], schema=schema)
+        frame = frame.rename({"seq": "row", "input": "text"})
         sure = pl.lit(self.labels == "predicted") & (pl.col("score") >= self.minimum_score)
         return frame.select(
             "text",
@@ -88,16 +89,19 @@ def _newest(path: Path) -> int:
         return int(connection.scalar(sa.text("SELECT max(seq) FROM predictions")) or 0)
 
 
-def _chunks(path: Path, after: int, newest: int) -> Iterator[list[Any]]:
-    """The rows, each chunk by a read of its own: no long one holds back the log's writers."""
+def _chunks(path: Path, after: int, newest: int) -> Iterator[list[dict[str, Any]]]:
+    """The rows whose texts are there, opened. Each chunk is read by itself: no long read holds
+    back the log's writers."""
     from feilun.store import EventLog
+    from feilun.store.events.vault import REMOVED
 
     with closing(EventLog(path)) as log:
         while True:
             with log.database.read() as connection:
                 values = {"after": after, "newest": newest, "limit": CHUNK}
-                rows = list(connection.execute(_ROWS, values))
+                found = connection.execute(_ROWS, values).mappings()
+                rows = log.vault.open(connection, map(dict, found), "input", "id", "kept")
             if not rows:
                 return
-            after = rows[-1].seq
-            yield rows
+            after = rows[-1]["seq"]
+            yield [row for row in rows if row["kept"] != REMOVED]

@@ -47,9 +47,14 @@ class Feedback(Stage[FeedbackGiven, Records]):
     new_labels: bool = Field(False, description="let users bring labels not seen before")
 
     def inputs(self, given: FeedbackGiven, root: Path) -> dict[str, str]:
-        """The feedback, which only ever grows, up to its newest; and the known labels."""
+        """The feedback up to its newest, and how much there is; and the known labels."""
         newest = given.rows[-1]["seq"] if given.rows else 0
-        found = {"feedback_through": str(newest), "labels": "\x00".join(given.labels)}
+        # Newer feedback has a higher number; retention and erasure leave the newest and fewer.
+        found = {
+            "feedback_through": str(newest),
+            "feedback_count": str(len(given.rows)),
+            "labels": "\x00".join(given.labels),
+        }
         named = given.task.named()
         return found if named == Classify.use else found | {"task": json.dumps(named)}
 

@@ -6,35 +6,24 @@ a lone request never waits for company.
 
 from __future__ import annotations
 
-import queue
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from feilun.core.batches import batches
 from feilun.core.errors import Busy, Conflict
 from feilun.core.i18n import _
 from feilun.models import Predictor
+from feilun.models.levels import Levelled, Ready
+from feilun.stages.serve.waiting import NEVER, Waiting, Work
 from feilun.tasks import Answer, Task
 from feilun.tasks.task import Input
 
 if TYPE_CHECKING:
     import numpy as np
 
-BATCH_TEXTS = 256
-
-
-class Overloaded(Busy):
-    """The queue is full."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(
-            _("{limit} requests are already waiting; [serve] queue sets the limit.").format(
-                limit=limit
-            ),
-            remedy=_("Try again in a second."),
-        )
+_ANSWERS, _OPEN, _VECTORS = "answers", "open", "vectors"
 
 
 class Stopped(Busy):
@@ -55,28 +44,54 @@ class NoVectors(Conflict):
 
 
 class Answered(NamedTuple):
-    """The answers to one request and the digest of the model that gave them."""
+    """The answers to one request and the digest of the model that gave them.
+
+    `levels` says which of the `depth` members of a cascade gave each, from 0; `depth` where none
+    was sure enough and somebody else is to be asked (the answer is the last one's). None: all by
+    one model. `costs` are in the project's currency; None: nothing. `labels` are the model's.
+    The batch was computed from `began` to `ended`, as `time.perf_counter` counts.
+    """
 
     model: str
     answers: list[Answer]
+    levels: list[int] | None = None
+    costs: list[float] | None = None
+    depth: int = 1
+    labels: tuple[str, ...] = ()
+    began: float = 0.0
+    ended: float = 0.0
 
 
-class _Work(NamedTuple):
-    inputs: Sequence[Input]
-    done: Future[Answered]
+class Placed(NamedTuple):
+    """The vectors of one request's texts, float32 `[texts, width]`, and the digest of the model
+    that gave them."""
+
+    model: str
+    vectors: np.ndarray
 
 
 class Engine:
-    """Answers requests with the model that is loaded; `swap` changes it between two batches."""
+    """Answers requests with the model that is loaded; `swap` changes it between two batches.
 
-    def __init__(self, task: Task, limit: int) -> None:
+    At most `limit` requests wait, and `texts` texts. `price` is that of an hour of this machine.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        limit: int,
+        *,
+        texts: int = 4096,
+        price: float = 0.0,
+    ) -> None:
         self._task = task
-        self._limit = limit
-        self._queue: queue.Queue[_Work | None] = queue.Queue(limit)
+        self._price = price / 3600
+        self._line = Waiting(limit, texts)
         self._loaded: tuple[str, Predictor] | None = None
+        self._busy = False
+        self.watch: Callable[[int], object] | None = None
+        """Is told of each batch how many texts it had."""
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
-        self._closed = False
-        self._door = threading.Lock()
         self._thread.start()
 
     @property
@@ -87,66 +102,113 @@ class Engine:
     @property
     def waiting(self) -> int:
         """How many requests wait."""
-        return self._queue.qsize()
+        return len(self._line)
+
+    @property
+    def waiting_texts(self) -> int:
+        """How many texts wait."""
+        return self._line.texts
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is computed."""
+        return not self._busy and not len(self._line)
 
     def swap(self, digest: str, predictor: Predictor) -> None:
         """From the next batch on, `predictor` answers; it is warmed up first."""
         self._task.answers(predictor, [self._task.example])
         self._loaded = (digest, predictor)
 
-    def submit(self, inputs: Sequence[Input]) -> Future[Answered]:
-        """A future of the answers; raises `Overloaded` or `Stopped` at once."""
-        work = _Work(inputs, Future())
-        # Under the lock, so that nothing gets in behind the mark that ends the queue.
-        with self._door:
-            if self._closed or self._loaded is None:
-                raise Stopped()
-            try:
-                self._queue.put_nowait(work)
-            except queue.Full:
-                raise Overloaded(self._limit) from None
-        return work.done
+    def submit(
+        self, inputs: Sequence[Input], deadline: float = NEVER, *, leaves: bool = False
+    ) -> Future[Answered]:
+        """A future of the answers; raises `Overloaded`, `TooManyWaiting` or `Stopped` at once.
 
-    def embeddings(self, texts: Sequence[str]) -> tuple[str, np.ndarray]:
-        """The digest of the model that answers now, and its vectors of `texts`, float32
-        `[len(texts), width]` (a row of NaN: nothing in it that the model knows); raises
-        `Stopped`, `NoVectors`. Computed in the caller's thread."""
+        What is still waiting at `deadline` (`time.monotonic` seconds) is never computed: its
+        future raises `TooLate`. With `leaves` a cascade says of what no member is sure enough
+        of, so that somebody else can be asked.
+        """
+        return self._submit(Work[Answered](_OPEN if leaves else _ANSWERS, inputs, deadline))
+
+    def submit_embeddings(self, texts: Sequence[str], deadline: float = NEVER) -> Future[Placed]:
+        """As `submit`, of vectors of length 1 (a row of NaN: nothing in the text that the model
+        knows); raises `NoVectors` besides."""
         loaded = self._loaded
-        if self._closed or loaded is None:
-            raise Stopped()
-        embed = getattr(loaded[1], "embeddings", None)
-        if embed is None:
+        if loaded is not None and not hasattr(loaded[1], "embeddings"):
             raise NoVectors()
-        return loaded[0], embed(texts)
+        return self._submit(Work[Placed](_VECTORS, texts, deadline))
+
+    def _submit(self, work: Work[Any]) -> Future[Any]:
+        if self._loaded is None or not self._line.put(work):
+            raise Stopped()
+        return work.done
 
     def close(self) -> None:
         """Answers what waits, then stops."""
-        with self._door:
-            first, self._closed = not self._closed, True
-        if first:
-            self._queue.put(None)
+        self._line.close()
         self._thread.join()
 
     def _work(self) -> None:
-        for batch in batches(self._queue, BATCH_TEXTS, lambda work: len(work.inputs)):
+        while (batch := self._line.take()) is not None:
+            self._busy = True
             self._answer(batch)
+            self._busy = False
 
-    def _answer(self, batch: list[_Work]) -> None:
-        assert self._loaded is not None
-        digest, predictor = self._loaded
+    def _answer(self, batch: list[Work[Any]]) -> None:
+        loaded = self._loaded
+        assert loaded is not None
         # Who asked may have gone; from here on nobody can cancel.
         batch = [work for work in batch if work.done.set_running_or_notify_cancel()]
         if not batch:
             return
-        inputs = [given for work in batch for given in work.inputs]
+        compute = self._vectors if batch[0].kind == _VECTORS else self._answers
         try:
-            answers = self._task.answers(predictor, inputs)
+            found = compute(*loaded, batch)
         except Exception as error:
             for work in batch:
                 work.done.set_exception(error)
             return
-        begin = 0
+        for work, one in zip(batch, found, strict=True):
+            work.done.set_result(one)
+
+    def _answers(self, digest: str, model: Predictor, batch: list[Work[Any]]) -> list[Answered]:
+        inputs = [given for work in batch for given in work.inputs]
+        began = time.perf_counter()
+        levels: list[int] | None = None
+        costs: list[float] | None = None
+        depth = 1
+        if isinstance(model, Levelled):
+            depth = model.depth
+            routed = model.routed(inputs, leaves=batch[0].kind == _OPEN)
+            answers = self._task.answers(Ready(model.labels, routed.scores), inputs)
+            levels = routed.levels.tolist()
+            if self._price:
+                costs = (routed.seconds * self._price).tolist()
+        else:
+            started = time.perf_counter()
+            answers = self._task.answers(model, inputs)
+            if self._price and inputs:
+                each = (time.perf_counter() - started) * self._price / len(inputs)
+                costs = [each] * len(inputs)
+        times = (began, time.perf_counter())
+        if self.watch is not None:
+            self.watch(len(inputs))
+        found, begin = [], 0
+        for work in batch:
+            part = slice(begin, begin + len(work.inputs))
+            begin = part.stop
+            mine = levels and levels[part], costs and costs[part]
+            found.append(Answered(digest, answers[part], *mine, depth, model.labels, *times))
+        return found
+
+    def _vectors(self, digest: str, model: Predictor, batch: list[Work[Any]]) -> list[Placed]:
+        embed = getattr(model, "embeddings", None)
+        if embed is None:  # swapped while it waited
+            raise NoVectors()
+        vectors = embed([text for work in batch for text in work.inputs])
+        found, begin = [], 0
         for work in batch:
             end = begin + len(work.inputs)
-            work.done.set_result(Answered(digest, answers[begin:end]))
+            found.append(Placed(digest, vectors[begin:end]))
             begin = end
+        return found

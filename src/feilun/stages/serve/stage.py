@@ -12,6 +12,11 @@ from feilun.core.artifacts import Model
 from feilun.core.run import Run
 from feilun.core.stage import Stage
 from feilun.models import load
+from feilun.stages.serve.beyond import Beyond
+from feilun.stages.serve.channel import Channels
+from feilun.stages.serve.gateway import Gateway
+from feilun.stages.serve.log import Log
+from feilun.stages.serve.telemetry import Telemetry
 from feilun.tasks import Answer, task_named
 from feilun.tasks.task import Input
 
@@ -35,7 +40,31 @@ class Serve(Stage[ServeGiven, list[Answer]]):
     max_chars: int = Field(20_000, ge=1, description="characters in one text")
     max_body_bytes: int = Field(4_000_000, ge=1_000, description="of one request, in bytes")
     queue: int = Field(256, ge=1, description="requests that may wait")
+    queue_texts: int = Field(4096, ge=1, description="texts that may wait, of all requests")
+    timeout_seconds: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="for an answer; a request may ask for less: X-Request-Timeout-Seconds",
+    )
+    shadow_share: float = Field(
+        0.1, ge=0, le=1, description="of the requests, that a shadow model answers too"
+    )
+    cascade: Beyond = Field(
+        Beyond(), description="who is asked where no member of a cascade is sure enough"
+    )
+    machine_price: float = Field(
+        0.0, ge=0, description="of an hour of this machine, for the cost of each prediction"
+    )
+    max_batches: int = Field(4, ge=1, description="unfinished batches of one key")
+    max_batch_lines: int = Field(100_000, ge=1, description="lines in one batch")
+    max_batch_bytes: int = Field(100_000_000, ge=1_000, description="of one batch, in bytes")
+    batch_days: float = Field(30.0, gt=0, description="that a batch's results are kept")
     drain_seconds: float = Field(20.0, ge=0, description="for open requests at shutdown")
+    gateway: Gateway | None = Field(None, description="where chats are passed on to")
+    log: Log = Field(Log(), description="how texts are kept, and for how long")
+    telemetry: Telemetry = Telemetry()
+    notify: Channels = Field((), description="who is told of what happens")
 
     def inputs(self, given: ServeGiven, root: Path) -> dict[str, str]:
         """The model."""

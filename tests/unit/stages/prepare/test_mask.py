@@ -402,3 +402,15 @@ def test_a_dropped_record_is_kept_masked_and_without_spans(tmp_path: Path) -> No
 )
 def test_an_account_number_is_checked_as_stdnum_does(value: str, valid: bool) -> None:
     assert checksums.account_number(value) is valid is iban.is_valid(value, check_country=False)
+
+
+def test_few_texts_are_looked_through_as_many_are() -> None:
+    from feilun.stages.prepare.mask import finder
+
+    texts = [sentence.format(value) for _kind, sentence, value in FOUND]
+    kinds = list(enumerate(KINDS))
+    few = [(at, rows.tolist()) for at, _kind, rows in finder._hinted_few(texts, kinds)]
+    padded = pl.Series("text", [*texts, *[""] * (finder.FEW + 1)])
+    many = [(at, rows.tolist()) for at, _kind, rows in finder._hinted(padded, kinds)]
+    assert few == many
+    assert len(few) == len(KINDS)
