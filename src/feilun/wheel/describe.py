@@ -132,6 +132,21 @@ def reasons_text(verdict: Verdict) -> str:
     return _("; ").join(str(reason) for reason in verdict.reasons)
 
 
+_SLICES = {
+    "label": N_("label"),
+    "key": N_("key"),
+    "source": N_("judged by"),
+    "length": N_("length"),
+    "language": N_("language"),
+    "term": N_("term"),
+}
+
+
+def slice_kind(kind: str) -> str:
+    """What a slice of the answers is a slice by, in the reader's language."""
+    return _(_SLICES[kind])
+
+
 def split_name(split: str) -> str:
     """The split's name in the reader's language."""
     return _(SPLIT_NAMES[split])

@@ -16,6 +16,7 @@ from feilun.core.i18n import _
 from feilun.models import load
 from feilun.tasks import task_named
 from feilun.version import __version__
+from feilun.wheel.packaging.taking import DESCRIBED
 from feilun.wheel.project import Project
 
 LOW_DISK_BYTES = 1 << 30
@@ -42,6 +43,7 @@ def examine(root: Path) -> list[Finding]:
         for what, look in (
             (_("sources"), _sources),
             (_("databases"), _databases),
+            (_("log"), _log),
             (_("stored files"), _stored_files),
             (_("live model"), _live_model),
         ):
@@ -116,11 +118,34 @@ def _stored_files(project: Project) -> str:
     wanted = {
         digest
         for stored in project.control.artifacts(limit=1_000_000)
+        if stored.stage != DESCRIBED
         for digest in stored.artifact.files.values()
     }
     for digest in sorted(wanted):
-        project.blobs.get(digest)
+        if project.blobs.current(digest) is not None:
+            project.blobs.get(digest)
+    erased = sum(project.blobs.erased(digest) is not None for digest in wanted)
+    if erased:
+        return _("{count} checked; {erased} have lost rows to an erasure").format(
+            count=len(wanted), erased=erased
+        )
     return _("{count} checked").format(count=len(wanted))
+
+
+def _log(project: Project) -> str:
+    """How texts are kept, whether the vault opens, and what that means for the next turn."""
+    log = project.settings.serve.log
+    project.events.predictions(0, limit=1)
+    project.events.latest_feedback(1)
+    seen = {
+        "vault": _("texts are kept encrypted; the vault opens"),
+        "masked": _("texts are kept masked, and learnt from as they are kept"),
+        "hash": _("only digests are kept: feedback cannot be learnt from"),
+        "full": _("texts are kept as they were sent"),
+    }[log.keep]
+    if (log.input_days, log.row_days, log.feedback_days) == (None, None, None):
+        return _("{kept}; nothing is removed").format(kept=seen)
+    return seen
 
 
 def _live_model(project: Project) -> str:

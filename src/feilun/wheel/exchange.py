@@ -103,8 +103,9 @@ def _event(row: dict[str, str | None], path: Path) -> FeedbackRow:
 
 
 def export_feedback(project: Project, path: Path) -> int:
-    """How many rows were written: feedback joined to input, answer and model."""
-    rows = project.events.feedback_through(2**62)
+    """How many rows were written: feedback joined to input (as people may see it), answer and
+    model."""
+    rows = project.privacy.shown(project.events.feedback_through(2**62))
     frame = pl.DataFrame(
         [
             {

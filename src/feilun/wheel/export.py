@@ -22,6 +22,7 @@ from feilun.wheel.workspace import Workspace
 Form = Literal["hf", "onnx", "mlflow"]
 ONNX_FILES = (
     "model.onnx",
+    "model-int8.onnx",
     "tokenizer.json",
     "tokenizer_config.json",
     "config.json",
@@ -47,7 +48,7 @@ class NotAModelRef(Invalid):
     def __init__(self, ref: str, kind: str) -> None:
         super().__init__(
             _("{ref} is a {kind}, not a model.").format(ref=ref, kind=kind),
-            remedy="feilun export FOLDER --ref model/live",
+            remedy="feilun show model/live",
         )
 
 

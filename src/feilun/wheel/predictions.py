@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from feilun.core.errors import Invalid, Missing, shortened
 from feilun.core.i18n import _
+from feilun.models.levels import Levelled, Ready
 from feilun.store.clock import new_id
 from feilun.store.events import FEEDBACK_KINDS, FeedbackRow, PredictionRow, storable
 from feilun.tasks import Answer, jsonable, task_named
-from feilun.tasks.task import Input
+from feilun.tasks.task import Input, num_characters
 
 if TYPE_CHECKING:
     from feilun.wheel.project import Project
@@ -70,7 +71,9 @@ class Answered(NamedTuple):
         return {"id": self.id, **jsonable(self.answer)}
 
 
-def predict(project: Project, inputs: Sequence[Input], log: bool) -> list[Answered]:
+def predict(
+    project: Project, inputs: Sequence[Input], log: bool, subject: str | None = None
+) -> list[Answered]:
     """See `Project.predict`."""
     release = project.release
     if release is None:
@@ -78,17 +81,26 @@ def predict(project: Project, inputs: Sequence[Input], log: bool) -> list[Answer
     started = time.perf_counter()
     task = task_named(release.model.task)
     inputs = task.checked(inputs)
-    answers = task.answers(project.predictor(release.model), inputs)
+    model = project.predictor(release.model)
+    route, levels = "live", [0] * len(inputs)
+    if isinstance(model, Levelled):
+        routed = model.routed(inputs)
+        route, levels = "cascade", routed.levels.tolist()
+        answers = task.answers(Ready(model.labels, routed.scores), inputs)
+    else:
+        answers = task.answers(model, inputs)
     if not log:
         return [Answered("", answer) for answer in answers]
     latency = (time.perf_counter() - started) * 1000
     request, at = new_id("r"), time.time()
+    whom = project.privacy.digest(subject) if subject else None
     rows = [
         PredictionRow(
             new_id("p"), request, at, release.model.digest, storable(task.written_input(given)),
-            answer.written, answer.score, answer.reason, latency, LOCAL_KEY,
+            answer.written, answer.score, answer.reason, latency, LOCAL_KEY, route, level,
+            characters=num_characters(given), subject=whom,
         )
-        for given, answer in zip(inputs, answers, strict=True)
+        for given, answer, level in zip(inputs, answers, levels, strict=True)
     ]  # fmt: skip
     ids = project.events.record(rows)
     return [Answered(i, answer) for i, answer in zip(ids, answers, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,11 +29,15 @@ from feilun.wheel.turn import LIVE, Turn, read_turn, revolve
 from feilun.wheel.workspace import Workspace
 
 if TYPE_CHECKING:
+    from feilun.store.events.retention import Purged
     from feilun.wheel.advise import Advice
     from feilun.wheel.diff import Diff
+    from feilun.wheel.erasure import Receipt
     from feilun.wheel.export import Form
     from feilun.wheel.profile import Profile
     from feilun.wheel.tuning import Tuned
+    from feilun.wheel.usage import KeyUsage
+    from feilun.wheel.weakest import Weakest
 
 
 class NotADataset(Invalid):
@@ -69,7 +74,12 @@ class Project(Workspace):
 
     def turn(self, *, until: str = "release", observer: Observer | None = None) -> Turn:
         """Makes a turn up to and including the stage `until`, or goes on with the unfinished."""
-        return revolve(self, until, observer)
+        turn = revolve(self, until, observer)
+        if turn.verdict is not None and turn.verdict.released:
+            from feilun.wheel.references import prepare_reference
+
+            prepare_reference(self)
+        return turn
 
     def turns(self, limit: int = 50) -> list[Turn]:
         """The newest turns, newest first."""
@@ -137,6 +147,20 @@ class Project(Workspace):
         from feilun.wheel.export import export
 
         return export(self, ref, to, Path(folder))
+
+    def package(
+        self,
+        folder: Path | str,
+        ref: str = f"model/{LIVE}",
+        *,
+        force: bool = False,
+        wheel: Path | None = None,
+    ) -> Path:
+        """Writes a folder that serves a model on another machine, without a record or a key;
+        `force` updates the package that is there, `wheel` is the Feilun for that machine."""
+        from feilun.wheel.packaging.package import package
+
+        return package(self, Path(folder), ref, force=force, wheel=wheel)
 
     def tune(
         self,
@@ -227,12 +251,15 @@ class Project(Workspace):
             cached[model.digest] = load(self.blobs_of(model))
         return cached[model.digest]
 
-    def predict(self, inputs: Sequence[Input], *, log: bool = True) -> list[Answered]:
+    def predict(
+        self, inputs: Sequence[Input], *, log: bool = True, subject: str | None = None
+    ) -> list[Answered]:
         """The live model's answers to texts (pairs of them for `match`); with `log` each has an
-        id, durable before this returns. Raises `NothingLive`, `OddInput`."""
+        id, durable before this returns. `subject`: the person they are about, so that `erase`
+        finds them. Raises `NothingLive`, `OddInput`."""
         from feilun.wheel.predictions import predict
 
-        return predict(self, inputs, log)
+        return predict(self, inputs, log, subject)
 
     def feedback(
         self,
@@ -243,18 +270,53 @@ class Project(Workspace):
         source: str = "",
         idempotency_key: str | None = None,
         key: str = LOCAL_KEY,
+        subject: str | None = None,
     ) -> str:
-        """The id of the feedback, once durable; raises `BadFeedback`, `PredictionNotFound`."""
+        """The id of the feedback, once durable; `subject`: the person it is about. Raises
+        `BadFeedback`, `PredictionNotFound`."""
         row = feedback_row(prediction_id, kind, value, source or user_name(), key)
+        if subject:
+            row = row._replace(subject=self.privacy.digest(subject))
         if idempotency_key is not None:
             row = row._replace(idempotency_key=storable(idempotency_key))
         return self.events.record([row])[0]
+
+    def erase(
+        self, subject: str | None = None, *, texts: Sequence[str] = (), by: str | None = None
+    ) -> Receipt:
+        """Removes a person: what names them as `subject`, and what has one of `texts` (a number,
+        an address, a name) in it, from the log, the vault and the stored files; the receipt says
+        which models learnt from it. Raises `NobodyNamed`, `IdentifierTooShort`, `StillRead`, and
+        `Locked` while a turn runs."""
+        from feilun.wheel.erasure import erase
+
+        return erase(self, subject, texts, by or user_name())
+
+    def purge_log(self) -> Purged:
+        """Removes from the log what is older than `[serve.log]` allows."""
+        from feilun.wheel.retention import purge_log
+
+        return purge_log(self)
 
     def signals(self, hours: float | None = None) -> list[Signal]:
         """What `monitor` sees in the last hours."""
         from feilun.wheel.signals import signals
 
         return signals(self, hours)
+
+    def usage(self, since: date | None = None, key: str | None = None) -> list[KeyUsage]:
+        """What each key (or the one with the id `key`) used from the day `since` on, in UTC; else
+        from the first of this month."""
+        from feilun.wheel.usage import usage
+
+        return usage(self, since, key)
+
+    def weakest(self, days: float = 7.0) -> Weakest:
+        """Where it hurts: the slices of the last days in which answers were wrong, or unsure, more
+        often than in the rest."""
+        from feilun.wheel.weakest import find_weakest
+
+        return find_weakest(self, days)
 
     def scratch(self, stage: str, observer: Observer | None = None) -> LocalRun:
         """A handle for running a stage outside a turn."""

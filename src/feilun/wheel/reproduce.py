@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from feilun.core.artifacts import Artifact, Dataset, Model, Records
-from feilun.core.errors import Invalid
+from feilun.core.errors import Conflict, Invalid
 from feilun.core.i18n import _
 from feilun.core.part import Part
 from feilun.core.refs import Ref
@@ -22,6 +22,7 @@ from feilun.store import Blobs
 from feilun.store.control import StoredArtifact
 from feilun.tasks import task_named
 from feilun.version import code_version
+from feilun.wheel.erasing_files import erased_of
 from feilun.wheel.project import Project
 from feilun.wheel.runner import LocalRun, Observer
 
@@ -37,6 +38,19 @@ class NotMadeHere(Invalid):
         super().__init__(
             _("{ref} was imported, not made by a stage: it cannot be made again.").format(ref=ref),
             remedy="feilun status",
+        )
+
+
+class RowsErased(Conflict):
+    """The artifact, or what it was made of, has lost rows to an erasure."""
+
+    def __init__(self, ref: str, receipt: str) -> None:
+        super().__init__(
+            _(
+                "{ref} cannot be made again: rows of it, or of what it was made of, were erased "
+                "({receipt})."
+            ).format(ref=ref, receipt=receipt),
+            remedy="feilun turn",
         )
 
 
@@ -64,6 +78,10 @@ def reproduce(project: Project, ref: str, observer: Observer | None = None) -> R
         Stage[Any, Artifact], _STAGES[stored.stage].model_validate(stored.artifact.made_by)
     )
     given = _given(project, stored)
+    for artifact in (stored.artifact, *_artifacts(given)):
+        erased = erased_of(project, artifact)
+        if erased:
+            raise RowsErased(ref, erased[0])
     with tempfile.TemporaryDirectory(dir=project.folder) as scratch:
         run = LocalRun(
             stage.use,
@@ -85,6 +103,10 @@ def reproduce(project: Project, ref: str, observer: Observer | None = None) -> R
     )
 
 
+def _artifacts(given: Any) -> list[Artifact]:
+    return [value for value in given if isinstance(value, Artifact)]
+
+
 def _given(project: Project, stored: StoredArtifact) -> Any:
     inputs = stored.inputs
 
@@ -92,7 +114,8 @@ def _given(project: Project, stored: StoredArtifact) -> Any:
         return project.control.get(Ref(kind, inputs[role])).artifact if role in inputs else None
 
     if stored.stage == Feedback.use:
-        rows = project.events.feedback_through(int(inputs["feedback_through"]))
+        said = project.events.feedback_through(int(inputs["feedback_through"]))
+        rows = project.privacy.learnt(said)
         task = task_named(json.loads(inputs["task"]) if "task" in inputs else "")
         return FeedbackGiven(rows, tuple(inputs["labels"].split("\x00")), task)
     if stored.stage == Collect.use:

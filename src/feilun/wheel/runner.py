@@ -180,6 +180,10 @@ class Runner:
         self._observer.stage_ended(stage.use, made, cost, reused)
         return made
 
+    def say(self, stage: str, message: str) -> None:
+        """Tells whoever watches one finished sentence about a stage."""
+        self._observer.said(stage, message)
+
     def judge(self, stage: Stage[Given, Made], given: Given, turn: int) -> Made:
         """What a stage that makes no artifact (the gate) says; it is asked every time."""
         self._observer.stage_began(stage.use)

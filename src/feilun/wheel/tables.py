@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import io
+import os
+import shutil
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO, Self
 
 import polars as pl
 
-from feilun.core.errors import Invalid
+from feilun.core.errors import Invalid, disk_error
 from feilun.core.i18n import _
 from feilun.stages.collect import layouts, reading
 from feilun.stages.collect.columns import ColumnMissing, guess_columns
 from feilun.stages.collect.layouts.pairs import SIDES
 from feilun.stages.collect.reading import DOCUMENTS, ROW, FileMissing, UnreadableFile
 from feilun.stages.collect.source import Quarantine
-from feilun.store.disk import write_file
+from feilun.store.disk import TEMPORARY, sync_folder
 
 WRITTEN = (".csv", ".jsonl", ".ndjson", ".parquet")
 
@@ -79,14 +82,13 @@ def read_texts(path: Path, column: str | None, quarantine: Quarantine) -> list[s
     return [text for some in texts(path, column, quarantine) for text in some]
 
 
-def read_pairs(
+def pairs(
     path: Path, columns: Mapping[str, str], quarantine: Quarantine
-) -> list[tuple[str, str]]:
-    """The pairs of texts in a table, in order; null becomes empty. `columns` names those of
-    `first` and `second`, else they are known by their names. Raises `ColumnUnclear`,
-    `ColumnMissing`."""
+) -> Iterator[list[tuple[str, str]]]:
+    """The pairs of texts in a table, in order, some ten megabytes at a time; null becomes empty.
+    `columns` names those of `first` and `second`, else they are known by their names. Raises
+    `ColumnUnclear`, `ColumnMissing`."""
     found: dict[str, str] = {}
-    pairs: list[tuple[str, str]] = []
     for chunk in chunks(path, quarantine):
         found = found or layouts.resolved(chunk, "pairs", columns, str(path))
         sides = [
@@ -95,8 +97,14 @@ def read_pairs(
             else pl.lit("").alias(side)
             for side in SIDES
         ]
-        pairs += chunk.select(sides).rows()
-    return pairs
+        yield chunk.select(sides).rows()
+
+
+def read_pairs(
+    path: Path, columns: Mapping[str, str], quarantine: Quarantine
+) -> list[tuple[str, str]]:
+    """All of `pairs`."""
+    return [pair for some in pairs(path, columns, quarantine) for pair in some]
 
 
 def unreadable(quarantine: Quarantine) -> str | None:
@@ -145,16 +153,69 @@ def write_table(frame: pl.DataFrame, path: Path) -> None:
 
     In CSV a text that a spreadsheet would run as a formula gets a leading apostrophe.
     """
-    check_ending(path)
-    target = io.BytesIO()
-    ending = path.suffix.lower()
-    if ending == ".parquet":
-        frame.write_parquet(target)
-    elif ending in {".jsonl", ".ndjson"}:
-        frame.write_ndjson(target)
-    else:
+    with TableWriter(path) as target:
+        target.write(frame)
+
+
+class TableWriter:
+    """A table written frame by frame, in the format of the path's ending (see `write_table`);
+    it appears under its name, whole and durable, when the block ends without an error."""
+
+    def __init__(self, path: Path) -> None:
+        check_ending(path)
+        self._path = path
+        self._ending = path.suffix.lower()
+        self._parts = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self._parts.mkdir(parents=True)
+        except OSError as error:
+            raise disk_error(error, self._path) or error from error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_more: object) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            shutil.rmtree(self._parts, ignore_errors=True)
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Adds the frame's rows; every frame has the same columns."""
+        try:
+            if self._ending == ".parquet":
+                # A file of its own for each frame: only whole files can be written.
+                frame.write_parquet(self._parts / f"{self._count:08d}.parquet")
+            else:
+                with (self._parts / "rows").open("ab") as target:
+                    self._append(frame, target)
+        except OSError as error:
+            raise disk_error(error, self._path) or error from error
+        self._count += 1
+
+    def _append(self, frame: pl.DataFrame, target: IO[bytes]) -> None:
+        if self._ending in {".jsonl", ".ndjson"}:
+            frame.write_ndjson(target)
+            return
         risky = pl.col(pl.String).str.contains(_FORMULA)
         safe = pl.when(risky).then("'" + pl.col(pl.String)).otherwise(pl.col(pl.String))
+        first = not self._count
         # The mark lets spreadsheets see that it is UTF-8.
-        frame.with_columns(safe.name.keep()).write_csv(target, include_bom=True)
-    write_file(path, target.getvalue())
+        frame.with_columns(safe.name.keep()).write_csv(
+            target, include_bom=first, include_header=first
+        )
+
+    def _finish(self) -> None:
+        rows = self._parts / "rows"
+        try:
+            if self._ending == ".parquet":
+                parts = sorted(self._parts.glob("*.parquet"))
+                pl.scan_parquet(parts).sink_parquet(rows)
+            with rows.open("rb") as written:
+                os.fsync(written.fileno())
+            rows.replace(self._path)
+            sync_folder(self._path.parent)
+        except OSError as error:
+            raise disk_error(error, self._path) or error from error

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from feilun.core.artifacts import Dataset, Model, Records, Report, Verdict
 from feilun.core.errors import FeilunError
+from feilun.core.i18n import _
 from feilun.core.refs import Ref
 from feilun.core.stage import STAGES
 from feilun.stages.collect import CollectGiven
@@ -15,6 +16,7 @@ from feilun.stages.prepare import PrepareGiven
 from feilun.stages.release import GateGiven
 from feilun.stages.train import TrainGiven
 from feilun.stages.train.teachers.local import NoTeacher
+from feilun.store import Blobs
 from feilun.store.control import DONE, FAILED, OPEN, ArtifactNotFound, StepRow
 from feilun.store.disk import lock
 from feilun.team import user_name
@@ -137,7 +139,7 @@ class _Revolution:
         # Before anything is collected: without its teacher the turn could not go on.
         teacher = None if until in {"collect", "prepare"} else self._teacher()
         # What users said since the last turn comes first: it is what makes this a wheel.
-        rows = self.workspace.events.feedback_through(self.events_through)
+        rows = self._feedback()
         feedback = None
         if rows and self.live is not None:
             given = FeedbackGiven(rows, self.live.labels, settings.project.task)
@@ -175,6 +177,20 @@ class _Revolution:
             )
         return verdict
 
+    def _feedback(self) -> list[dict[str, Any]]:
+        """What users said, as far as the log still has the texts that it is about."""
+        said = self.workspace.events.feedback_through(self.events_through)
+        rows = self.workspace.privacy.learnt(said)
+        if len(rows) < len(said):
+            self.runner.say(
+                "feedback",
+                _(
+                    "{count:,} feedback cannot be learnt from: the log has no text of what it is "
+                    "about ([serve.log] keep)."
+                ).format(count=len(said) - len(rows)),
+            )
+        return rows
+
     def _teacher(self) -> Model | None:
         """The model of this project that teaches, as it was when the turn began; None where none
         does. Raises `NoTeacher`."""
@@ -194,7 +210,10 @@ class _Revolution:
 
     def _frozen(self) -> tuple[str, ...]:
         """The test that the live model faced: until something is live, nothing is frozen."""
-        return self.workspace.dataset_of(self.live).shards("test") if self.live else ()
+        if self.live is None:
+            return ()
+        shards = self.workspace.dataset_of(self.live).shards("test")
+        return tuple(d for d in map(self.workspace.blobs.current, shards) if d is not None)
 
     def _collected_before(self) -> tuple[Records | None, int, bool]:
         """What the last turn that collected had; this turn; whether this very code read it."""
@@ -203,8 +222,31 @@ class _Revolution:
                 if step.stage == "collect" and step.artifact:
                     stored = self.workspace.control.get(Ref("records", step.artifact))
                     assert isinstance(stored.artifact, Records)
-                    return stored.artifact, self.number, stored.code == code_version()
+                    return (
+                        without_erased(self.workspace.blobs, stored.artifact),
+                        self.number,
+                        stored.code == code_version(),
+                    )
         return None, self.number, True
+
+
+def without_erased(blobs: Blobs, records: Records) -> Records:
+    """The records with what erasures left of their files."""
+    named = {file for piece in records.pieces for file in (*piece.files, *piece.dropped)}
+    now = {file: blobs.current(file) for file in named | set(records.files.values())}
+    if all(file == left for file, left in now.items()):
+        return records
+    pieces = tuple(
+        piece.model_copy(
+            update={
+                "files": tuple(left for f in piece.files if (left := now[f]) is not None),
+                "dropped": tuple(left for f in piece.dropped if (left := now[f]) is not None),
+            }
+        )
+        for piece in records.pieces
+    )
+    files = {name: left for name, f in records.files.items() if (left := now[f]) is not None}
+    return records.model_copy(update={"pieces": pieces, "files": files})
 
 
 def read_turn(workspace: Workspace, number: int) -> Turn:

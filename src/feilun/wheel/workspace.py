@@ -13,6 +13,7 @@ from feilun.core.i18n import _
 from feilun.core.refs import Ref
 from feilun.store import Blobs, Control, EventLog
 from feilun.team import Keyring
+from feilun.wheel.privacy import Privacy
 from feilun.wheel.settings import Settings
 
 STATE = ".feilun"
@@ -76,7 +77,12 @@ class Workspace:
     @cached_property
     def events(self) -> EventLog:
         """Predictions and feedback."""
-        return EventLog(self.folder / "events.db")
+        return EventLog(self.folder / "events.db", self.privacy.keep)
+
+    @cached_property
+    def privacy(self) -> Privacy:
+        """How the texts of the log are kept, shown and learnt from."""
+        return Privacy(self)
 
     @cached_property
     def keys(self) -> Keyring:
