@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING, Any
 from feilun.version import __version__
 
 if TYPE_CHECKING:
+    from feilun.client import AsyncClient, Client
     from feilun.core.errors import FeilunError
     from feilun.wheel.project import Project
 
-__all__ = ["FeilunError", "Project", "__version__", "open"]
+__all__ = ["AsyncClient", "Client", "FeilunError", "Project", "__version__", "open"]
 
 # Loaded on first use, so that `import feilun` (and `feilun --help`) costs milliseconds.
 _LAZY = {
+    "AsyncClient": "feilun.client",
+    "Client": "feilun.client",
     "FeilunError": "feilun.core.errors",
     "Project": "feilun.wheel.project",
 }
