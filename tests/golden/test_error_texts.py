@@ -125,12 +125,25 @@ def _not_for_task(cls: type[FeilunError]) -> FeilunError:
     return cls(Stack(), "tag")  # type: ignore[call-arg, arg-type]
 
 
+def _said(cls: type[FeilunError]) -> FeilunError:
+    remedy = "feilun key add NAME"
+    return cls("no_key", "No valid API key.", remedy=remedy, status=401)  # type: ignore[call-arg]
+
+
 EXAMPLES: dict[str, Callable[[type[FeilunError]], FeilunError]] = {
     "NotForTask": _not_for_task,
     "ConfigError": _config_error,
     "NotInstalled": _not_installed,
     "ArtifactNotFound": _ref,
     "ScopeMissing": _scope,
+    "ServiceError": _said,
+    "Refused": _said,
+    "KeyRefused": _said,
+    "NotThere": _said,
+    "Conflicting": _said,
+    "Limited": _said,
+    "Unavailable": _said,
+    "ServiceFailed": _said,
 }
 """How to make an error whose arguments are more than names and numbers."""
 
@@ -142,6 +155,51 @@ TABLE = "postgresql:app"
 RECORD = "6f1d0c2b9a8e7f54"
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    "AlertNotFound": {"name": "drift"},
+    "AlreadyLive": {"ref": "model/live"},
+    "BadIdempotencyKey": {"length": 300},
+    "BadTime": {"text": "soon", "example": "90d"},
+    "BadTimeout": {"given": "soon"},
+    "BatchNotFound": {"identity": "b_1"},
+    "ChannelUnknown": {"name": "crm", "known": ["team"]},
+    "ChatUnusable": {"param": "seed", "reason": "a number is not finite"},
+    "DeliveryNotFound": {"identity": "msg_0"},
+    "DurationInvalid": {"text": "soon"},
+    "ErasedBlob": {"digest": DIGEST, "receipt": "er_1"},
+    "GatewayFull": {"limit": 64},
+    "KeyEnded": {"identity": "3f9c0a61b2d4"},
+    "MailLoginRefused": {"host": "mail.example.org"},
+    "MailRefused": {"host": "mail.example.org", "status": 550},
+    "MailServerUnreachable": {"host": "mail.example.org", "reason": "it does not answer"},
+    "ModelNotFound": {"model": "gpt", "offered": ["small"]},
+    "NoAnswer": {"url": "http://127.0.0.1:8000", "reason": "ConnectError", "tries": 6},
+    "NotAShadow": {"ref": "dataset/3", "reason": "it is a dataset"},
+    "NotMaskable": {"kind": "image_url"},
+    "NothingToCascade": {"task": "tag"},
+    "NothingToChange": {"identity": "3f9c0a61b2d4"},
+    "OtherPackage": {"folder": PurePosixPath("packed"), "there": "reviews", "ours": "tickets"},
+    "OwnModel": {"model": "live", "task": "classify"},
+    "QuotaExhausted": {
+        "key": "3f9c0a61b2d4",
+        "used": "1,000 predictions",
+        "limit": "1,000",
+        "option": "--monthly",
+        "retry_seconds": 86_400,
+    },
+    "RateLimited": {"key": "3f9c0a61b2d4", "per_minute": 600, "retry_seconds": 1},
+    "RowsErased": {"ref": "dataset/2", "receipt": "er_1"},
+    "TooLarge": {"limit": 4_000_000, "setting": "max_body_bytes"},
+    "TooManyWaiting": {"limit": 4096},
+    "TooManyWrongKeys": {"retry_seconds": 6},
+    "UpstreamBrokeOff": {"host": "api.example.com"},
+    "UpstreamFailed": {"host": "api.example.com", "reason": "503"},
+    "UpstreamLacks": {"host": "api.example.com", "model": "gpt"},
+    "UpstreamLate": {"host": "api.example.com", "setting": "idle_seconds", "seconds": 60.0},
+    "UpstreamLimited": {"host": "api.example.com", "retry_seconds": 17.0},
+    "UpstreamRefused": {"host": "api.example.com", "status": 401},
+    "UpstreamRejected": {"host": "api.example.com", "status": 400, "said": "bad seed"},
+    "UpstreamUnusable": {"host": "api.example.com", "reason": "not a chat completion"},
+    "WebhookSecretInvalid": {"variable": "HOOK"},
     "BadAnswer": {
         "task": "regress",
         "written": "five",

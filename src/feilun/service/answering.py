@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,25 +13,34 @@ from feilun.core.artifacts import Model, Report
 from feilun.core.errors import Conflict, Full, Invalid, NotWritable
 from feilun.core.i18n import _
 from feilun.service.access import Access
+from feilun.service.computing import in_time
 from feilun.service.errors import NotStored
 from feilun.service.failures import Failures
+from feilun.service.handover import settled
+from feilun.service.limits import Limits
 from feilun.service.live import Live
 from feilun.service.metrics import Metrics
+from feilun.service.repeats import Keep, Repeats
 from feilun.service.shapes import FeedbackRequest
-from feilun.stages.serve import Serve
+from feilun.service.telemetry import request_id, step
+from feilun.stages.serve import Answered, Serve
 from feilun.store.clock import new_id
 from feilun.store.events import (
+    Charge,
     Event,
     IdempotencyReused,
     PredictionNotFound,
     PredictionRow,
 )
 from feilun.tasks import jsonable
-from feilun.tasks.task import Input
+from feilun.tasks.task import Input, num_characters
 from feilun.team import Key
 from feilun.wheel.predictions import feedback_row
 from feilun.wheel.project import Project
 from feilun.wheel.turn import LIVE
+
+if TYPE_CHECKING:
+    from feilun.service.gateway.relay import Relay
 
 T = TypeVar("T")
 
@@ -82,56 +89,113 @@ class Service(NamedTuple):
     metrics: Metrics
     access: Access
     failures: Failures
+    limits: Limits
+    repeats: Repeats
+    gateway: Relay | None = None
 
 
-async def answer(service: Service, use: str, inputs: Sequence[Input], key: Key) -> dict[str, Any]:
+async def answer(
+    service: Service,
+    use: str,
+    inputs: Sequence[Input],
+    key: Key,
+    keep: Keep | None = None,
+    seconds: float | None = None,
+    subject: str | None = None,
+) -> dict[str, Any]:
     """What the live model answers to inputs of the task `use`, each with an id, once every one
-    of them is durable."""
+    of them is durable; `keep` gives an event to be stored with them; `subject`: the person they
+    are about. Raises `TooLate` after
+    `seconds`, or as soon as `[serve] timeout_seconds` says."""
     started = time.perf_counter()
     task = service.live.task
     if task.use != use:
         raise OtherTask(use, task.use)
-    _check(inputs, service.project.settings.serve)
-    answered = await _settled(service.live.engine.submit(inputs))
-    request, at = new_id("r"), time.time()
+    check(inputs, service.project.settings.serve)
+    with await service.limits.reserve(key, len(inputs)) as reserved:
+        answered = await service.live.answered(inputs, service.live.deadline(seconds))
+        rows = rows_of(service, inputs, answered, key.id, started)
+        if subject is not None:
+            whom = service.project.privacy.digest(subject)
+            rows = [row._replace(subject=whom) for row in rows]
+        content = told(rows, answered)
+        await stored(service, rows if keep is None else [*rows, keep(content)])
+        reserved.cost = sum(row.cost for row in rows)
+    count(service, rows)
+    service.live.shadow.offer(inputs, rows)
+    return content
+
+
+def rows_of(
+    service: Service,
+    inputs: Sequence[Input],
+    answered: Answered,
+    key: str,
+    started: float,
+    route: str = "live",
+) -> list[PredictionRow]:
+    """One request's rows for the event log, in the order of its inputs; `started` as
+    `time.perf_counter` told it when the request began."""
+    task = service.live.task
+    request, at = request_id(), time.time()
     latency = (time.perf_counter() - started) * 1000
-    rows = [
+    levels = answered.levels or [0] * len(inputs)
+    costs = answered.costs or [0.0] * len(inputs)
+    if answered.levels is not None and route == "live":
+        route = "cascade"
+    return [
         PredictionRow(
             new_id("p"), request, at, answered.model, task.written_input(given), one.written,
-            one.score, one.reason, latency, key.id,
+            one.score, one.reason, latency, key, route, level,
+            characters=num_characters(given), cost=cost,
         )
-        for given, one in zip(inputs, answered.answers, strict=True)
+        for given, one, level, cost in zip(inputs, answered.answers, levels, costs, strict=True)
     ]  # fmt: skip
-    await _stored(service, rows)
+
+
+def count(service: Service, rows: Sequence[PredictionRow]) -> None:
+    """Counts predictions that are durable in the metrics."""
+    task = service.live.task
     for row in rows:
         service.metrics.predicted([] if row.label is None else task.counted(row.label))
+
+
+def told(rows: Sequence[PredictionRow], answered: Answered) -> dict[str, Any]:
+    """What a request whose rows are durable is answered."""
     results = [
         {"id": row.id, **jsonable(one)} for row, one in zip(rows, answered.answers, strict=True)
     ]
-    return {"id": request, "model": answered.model, "results": results}
+    return {"id": rows[0].request, "model": answered.model, "results": results}
 
 
-def _check(inputs: Sequence[Input], serve: Serve) -> None:
+def check(inputs: Sequence[Input], serve: Serve) -> None:
     """Raises `TooManyInputs`, `InputTooLong`."""
     if len(inputs) > serve.max_inputs:
         raise TooManyInputs(len(inputs), serve.max_inputs)
     for place, given in enumerate(inputs, start=1):
-        size = sum(map(len, given)) if isinstance(given, tuple) else len(given)
+        size = num_characters(given)
         if size > serve.max_chars:
             raise InputTooLong(place, size, serve.max_chars)
 
 
-async def embeddings(service: Service, texts: Sequence[str]) -> dict[str, Any]:
-    """The live model's vectors of texts, in the shape that OpenAI's clients read."""
-    _check(texts, service.project.settings.serve)
-    model, vectors = await asyncio.to_thread(service.live.engine.embeddings, texts)
+async def embeddings(
+    service: Service, texts: Sequence[str], key: Key, seconds: float | None = None
+) -> dict[str, Any]:
+    """The live model's vectors of texts, in the shape that OpenAI's clients read; `seconds` as
+    in `answer`."""
+    check(texts, service.project.settings.serve)
+    deadline = service.live.deadline(seconds)
+    future = service.live.engine.submit_embeddings(texts, deadline)
+    placed = await in_time(future, deadline)
     data = [
         {"object": "embedding", "index": place, "embedding": row}
-        for place, row in enumerate(np.nan_to_num(vectors).tolist())
+        for place, row in enumerate(np.nan_to_num(placed.vectors).tolist())
     ]
-    num_characters = sum(map(len, texts))
-    usage = {"prompt_tokens": num_characters, "total_tokens": num_characters}
-    return {"object": "list", "model": model, "data": data, "usage": usage}
+    characters = sum(map(len, texts))
+    # They are no predictions and have no rows; that they were asked for is stored all the same.
+    await stored(service, [Charge(key.id, time.time(), request_id(), characters=characters)])
+    usage = {"prompt_tokens": characters, "total_tokens": characters}
+    return {"object": "list", "model": placed.model, "data": data, "usage": usage}
 
 
 async def feedback(service: Service, asked: FeedbackRequest, key: Key) -> dict[str, str]:
@@ -139,8 +203,10 @@ async def feedback(service: Service, asked: FeedbackRequest, key: Key) -> dict[s
     row = feedback_row(
         asked.prediction_id, asked.kind, asked.value, asked.source or key.name, key.id
     )._replace(idempotency_key=asked.idempotency_key)
+    if asked.subject is not None:
+        row = row._replace(subject=service.project.privacy.digest(asked.subject))
     try:
-        ids = await _stored(service, [row])
+        ids = await stored(service, [row])
     # These come from the log's thread, which does not speak the language of the request.
     except PredictionNotFound:
         raise PredictionNotFound(asked.prediction_id) from None
@@ -174,16 +240,13 @@ def models(service: Service) -> dict[str, Any]:
     return {"object": "list", "data": data}
 
 
-async def _stored(service: Service, events: Sequence[Event]) -> list[str]:
+async def stored(service: Service, events: Sequence[Event]) -> list[str]:
     """The events' ids, once durable; a full or read-only disk makes the service unready."""
+    began = time.perf_counter()
     try:
-        return await _settled(service.project.events.submit(events))
+        ids = await settled(service.project.events.submit(events))
     except (Full, NotWritable):
         service.live.storage_failed()
         raise NotStored() from None
-
-
-async def _settled(future: Future[T]) -> T:
-    """The future's result. A request that is cancelled does not cancel it: the thread that
-    answers it answers others in the same batch."""
-    return await asyncio.shield(asyncio.wrap_future(future))
+    step("commit", began, time.perf_counter())
+    return ids

@@ -2,46 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Security
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from feilun.console.routes import routes as console_routes
 from feilun.console.session import Sessions
-from feilun.core.i18n import N_
-from feilun.core.stage import STAGES
 from feilun.service import policy
 from feilun.service.access import Access
+from feilun.service.alerting import Watch
 from feilun.service.answering import Service
+from feilun.service.batches import Worker
+from feilun.service.direct import direct_routes
+from feilun.service.documented import Documented
 from feilun.service.errors import ours
 from feilun.service.failures import Failures
 from feilun.service.gate import Gate
+from feilun.service.limits import Limits
 from feilun.service.live import Live
 from feilun.service.metrics import Metrics
+from feilun.service.outbox import Sender
+from feilun.service.repeats import Repeats
+from feilun.service.retention import Retention
 from feilun.service.routes import API, PAGES
-from feilun.service.shapes import ErrorAnswer
-from feilun.team import Scope
-from feilun.version import __version__
+from feilun.service.telemetry.answered import Teller
 from feilun.wheel.project import Project
 
-_TAGS = {
-    "release": N_("Models, and which of them is live."),
-    "serve": N_("Predictions by the live model."),
-    "monitor": N_("How the process is."),
-    "feedback": N_("What people say of predictions; the next turn learns from it."),
-}
-_DESCRIPTION = N_(
-    "Send texts, get labels; send feedback, get a better model after the next turn. "
-    "Every request but the health checks needs an API key: Authorization: Bearer fw_…"
-)
+if TYPE_CHECKING:
+    from feilun.service.gateway.relay import Relay
 
 
 def create_app(project: Project, host: str | None = None) -> FastAPI:
@@ -51,30 +47,52 @@ def create_app(project: Project, host: str | None = None) -> FastAPI:
     the routes are not exactly those of the policy table.
     """
     live = Live(project)
-    service = Service(project, live, Metrics(live), Access(project.keys), Failures(project.events))
+    metrics, failures = Metrics(live), Failures(project.events)
+    service = Service(
+        project,
+        live,
+        metrics,
+        Access(project.keys, project.events),
+        failures,
+        Limits(project.events),
+        Repeats(project.events),
+        _gateway(project, failures, metrics),
+    )
     sessions = Sessions(project)
+    batches = Worker(service)
+    retention = Retention(project)
+    sender = Sender(project, service.metrics)
+    teller = Teller(project.settings.serve.telemetry, service.metrics, failures)
+    watch = Watch(project, service.metrics.alerts)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         live.start()
+        batches.start(asyncio.get_running_loop())
+        retention.start()
+        sender.start()
+        watch.start()
+        if service.gateway is not None:
+            service.gateway.start()
         yield
+        watch.close()
+        sender.close()
+        if service.gateway is not None:
+            await service.gateway.close()
+        retention.close()
+        await asyncio.to_thread(batches.close)
         live.close()
+        teller.close()
 
-    app = FastAPI(
-        title=f"Feilun: {project.settings.project.name}",
-        version=__version__,
-        description=_DESCRIPTION,
-        openapi_tags=[
-            {"name": stage, "description": _TAGS[stage]} for stage in STAGES if stage in _TAGS
-        ],
-        docs_url=None,
-        redoc_url=None,
+    app = _App(
+        f"Feilun: {project.settings.project.name}",
         lifespan=lifespan,
         exception_handlers={RequestValidationError: _as_ours, HTTPException: _as_ours},
     )
     app.router.redirect_slashes = False
     app.state.service = service
-    _add_routes(app)
+    app.state.batches = batches
+    _add_pages(app)
     app.router.routes.extend(console_routes(project, sessions))
     policy.check(app.routes)
     app.add_middleware(
@@ -82,34 +100,44 @@ def create_app(project: Project, host: str | None = None) -> FastAPI:
         service=service,
         sessions=sessions,
         host=host if host is not None else project.settings.serve.host,
+        direct=direct_routes(API),
+        teller=teller,
     )
     return app
 
 
-def _add_routes(app: FastAPI) -> None:
-    key = Security(HTTPBearer(auto_error=False, description="An API key: fw_…"))
-    for entry in API:
-        needs_key = isinstance(policy.rule_for(entry.method, entry.path).need, Scope)
-        app.add_api_route(
-            entry.path,
-            entry.endpoint,
-            methods=[entry.method],
-            tags=[entry.tag],
-            summary=entry.summary,
-            description=entry.description,
-            operation_id=entry.endpoint.__name__,
-            response_model=entry.answer,
-            responses={status: _documented(status) for status in entry.errors},
-            dependencies=[key] if needs_key else [],
-        )
+def _gateway(project: Project, failures: Failures, metrics: Metrics) -> Relay | None:
+    if project.settings.serve.gateway is None:
+        return None
+    from feilun.service.gateway.relay import Relay
+
+    return Relay(project, failures, metrics)
+
+
+def _add_pages(app: FastAPI) -> None:
     for entry in PAGES:
         app.add_api_route(
             entry.path, entry.endpoint, methods=[entry.method], include_in_schema=False
         )
 
 
-def _documented(status: int) -> dict[str, Any]:
-    return {"model": ErrorAnswer, "description": HTTPStatus(status).phrase}
+class _App(Documented):
+    """The app, whose gate is the first of all: the framework puts layers of its own before what
+    an app adds, one of which answers errors, which the gate does, and one of which looks for a
+    tracer anew for each request, which cost as much as half of the rest."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self
+        if self.middleware_stack is None:
+            self.middleware_stack = self.build_middleware_stack()
+        await self.middleware_stack(scope, receive, send)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The gate and what is behind it."""
+        stack: Any = super().build_middleware_stack()
+        while not isinstance(stack, Gate):
+            stack = stack.app
+        return stack
 
 
 async def _as_ours(_request: Request, error: Exception) -> Response:

@@ -1,11 +1,12 @@
 """One shape for everything that is not a success.
 
-    {"error": {"code": "too_large", "message": "…", "remedy": "…", "fields": […]}}
+    {"error": {"code": "too_large", "message": "…", "remedy": "…", "type": "…", "param": null}}
 
-`code` is stable and for programs; `message` and `remedy` are for people, in the language of
-the request; `fields` is there when single fields are at fault. What we did not foresee is
-answered as `internal_error`, without a word of what happened; the log has its place in the
-code, never its values.
+`code` is stable and for programs; `message` and `remedy` are for people, in the language of the
+request; `fields` is there when single fields are at fault. `type` and `param` are for OpenAI's
+clients, which read the shape as theirs: the sort of error by its status, and the field at fault.
+What we did not foresee is answered as `internal_error`, without a word of what happened; the log
+has its place in the code, never its values.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -35,11 +37,18 @@ STATUS = {
     "type": 415,
     "invalid": 422,
     "throttled": 429,
+    "upstream": 502,
     "busy": 503,
+    "late": 504,
     "full": 507,
 }
 """The status of each kind of error; any other kind is a 500."""
 
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
 RETRY_SECONDS = 1
 SHOWN_FIELDS = 20
 log = logging.getLogger("feilun.service")
@@ -101,12 +110,14 @@ class TooLarge(Invalid):
 
     kind = "large"
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, setting: str = "max_body_bytes") -> None:
         super().__init__(
-            _(
-                "The body has more than {limit} bytes; [serve] max_body_bytes sets the limit."
-            ).format(limit=limit),
-            remedy=_("Send fewer inputs at a time, or raise max_body_bytes in feilun.toml."),
+            _("The body has more than {limit} bytes; [serve] {setting} sets the limit.").format(
+                limit=limit, setting=setting
+            ),
+            remedy=_("Send fewer inputs at a time, or raise {setting} in feilun.toml.").format(
+                setting=setting
+            ),
         )
 
 
@@ -220,18 +231,27 @@ def headers_of(error: FeilunError) -> dict[str, str]:
         return {"allow": error.allowed}
     if status == 503:
         return {"retry-after": str(RETRY_SECONDS)}
+    if status == 429:
+        return {"retry-after": str(getattr(error, "retry_seconds", RETRY_SECONDS))}
+    if not getattr(error, "asks_again", True):
+        # OpenAI's clients try a 5xx again by themselves, unless they are told not to.
+        return {"x-should-retry": "false"}
     return {}
 
 
 def content_of(error: FeilunError) -> dict[str, Any]:
     """The error's JSON body."""
+    status = status_of(error)
     content: dict[str, Any] = {
         "code": error.code,
         "message": error.message,
         "remedy": error.remedy,
+        "type": _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error"),
+        "param": getattr(error, "param", None),
     }
     if isinstance(error, InvalidFields):
         content["fields"] = error.fields
+        content["param"] = error.fields[0]["field"] if error.fields else None
     return {"error": content}
 
 
@@ -243,13 +263,41 @@ def answer(error: FeilunError) -> Response:
 def json_response(
     content: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
+    """`content` as JSON in UTF-8."""
+    return json_answer(json_bytes(content), status, headers)
+
+
+def json_answer(
+    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """What is JSON already."""
+    return _Json(body, status, headers or {})
+
+
+class _Json(Response):
+    """JSON, without the framework's work on headers, which are all known here."""
+
+    def __init__(self, body: bytes, status: int, headers: Mapping[str, str]) -> None:
+        self.body, self.status_code, self.background = body, status, None
+        self.raw_headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            *((name.lower().encode("latin-1"), v.encode("latin-1")) for name, v in headers.items()),
+        ]
+
+
+def json_bytes(content: Any) -> bytes:
     """`content` as JSON in UTF-8; what is no valid Unicode is replaced, never refused."""
-    body = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Response(
-        body.encode("utf-8", "replace"),
-        status,
-        headers={"content-type": "application/json", **(headers or {})},
-    )
+    return _ENCODER.encode(content).encode("utf-8", "replace")
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def invalid_body(error: ValidationError) -> FeilunError:
+    """What pydantic says of a body, as ours."""
+    details = error.errors(include_url=False, include_input=False)
+    return _validation([{**detail, "loc": ("body", *detail["loc"])} for detail in details])
 
 
 def _validation(details: Sequence[Any]) -> FeilunError:
@@ -289,6 +337,7 @@ def _explain(detail: Mapping[str, Any]) -> str:
         "text_or_texts": _("must be a text or a list of texts"),
         "feedback_value": _("must be text, true, false or a finite number"),
         "too_many_fields": _("must be an object of at most {limit} fields"),
+        "one_form": _("must have exactly one of {forms}"),
     }
     if kind in said:
         return said[kind].format(**context)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import ipaddress
 import socket
 import time
+from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
+from typing import TypeVar
 from urllib.parse import parse_qs
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,12 +24,19 @@ from feilun.core.errors import FeilunError
 from feilun.core.i18n import LANGUAGES, accepted, speak
 from feilun.service import bodies, errors, policy
 from feilun.service.answering import Service
-from feilun.service.errors import WrongHost, WrongOrigin
+from feilun.service.direct import Direct
+from feilun.service.errors import TooLarge, WrongHost, WrongOrigin
+from feilun.service.headers import Headers
 from feilun.service.policy import Need, Rule
+from feilun.service.telemetry import asked_now, begin
+from feilun.service.telemetry.answered import Teller
+from feilun.service.telemetry.traces import Finished
+from feilun.team import Key
 from feilun.team import Scope as KeyScope
 
 LANGUAGE_COOKIE = "feilun_lang"
 SAFE = frozenset({"GET", "HEAD"})
+D = TypeVar("D")
 SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -41,15 +49,29 @@ SECURITY_HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
+_SECURITY = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+_KNOWN_HOSTS = 64
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _ANY = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # compared with, not bound to
 
 
 class Gate:
-    """The outermost ASGI middleware; `host` is the address that the server is bound to."""
+    """The outermost ASGI middleware; `host` is the address that the server is bound to; `direct`
+    are the routes that it calls itself; `teller` is told of every answer."""
 
-    def __init__(self, app: ASGIApp, service: Service, sessions: Sessions, host: str) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        service: Service,
+        sessions: Sessions,
+        host: str,
+        direct: Mapping[tuple[str, str], Direct],
+        teller: Teller,
+    ) -> None:
         self._app = app
+        self._direct = direct
+        self._teller = teller
+        self._good_hosts: set[str] = set()
         self._service = service
         self._sessions = sessions
         self._hosts = _LOOPBACK | {host.lower()}
@@ -67,13 +89,16 @@ class Gate:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        headers = Headers(scope=scope)
+        headers = Headers(scope)
+        asked = begin(headers.get("x-request-id"))
         cookies = _cookies(headers.get("cookie", ""))
         wish = _wish(scope)
         language = (
-            wish or cookies.get(LANGUAGE_COOKIE) or accepted(headers.get("accept-language", ""))
+            wish
+            or cookies.get(LANGUAGE_COOKIE)
+            or ("accept-language" in headers and accepted(headers["accept-language"]))
         )
-        sender = _Sender(send, remember=wish)
+        sender = _Sender(send, wish, asked.shown)
         code = ""
         with speak(language if language in LANGUAGES else None):
             try:
@@ -86,9 +111,11 @@ class Gate:
         path, method = scope["path"], scope["method"]
         route = path if policy.declared(path) else "other"
         known = method if method in {"GET", "HEAD", "POST"} else "other"
-        self._service.metrics.answered(route, known, sender.status, time.perf_counter() - started)
-        if sender.status >= 400 and route.startswith("/v1/"):
-            self._service.failures.note(route, sender.status, code)
+        parent, state = headers.get("traceparent"), headers.get("tracestate")
+        ended = time.perf_counter()
+        self._teller.tell(
+            asked, Finished(known, route, sender.status, started, ended, code, parent, state)
+        )
 
     async def _pass(
         self,
@@ -107,9 +134,8 @@ class Gate:
             if method not in SAFE:
                 _check_origin(headers)
             state = scope.setdefault("state", {})
-            if isinstance(rule.need, KeyScope):
-                authorization = headers.get("authorization", "")
-                state["key"] = await self._service.access.check(authorization, rule.need)
+            if isinstance(rule.need, KeyScope) or rule.need is Need.KEY:
+                state["key"] = await self._admit(scope, headers, rule.need, send)
             elif rule.need is Need.SESSION:
                 state["session"] = await self._sessions.check(cookies)
                 if state["session"] is None:
@@ -118,13 +144,38 @@ class Gate:
             if rule.body is not None:
                 limit = self._service.project.settings.serve.max_body_bytes
                 bodies.check_type(headers.get("content-type", ""), rule.body)
-                bodies.check_length(headers.get("content-length"), limit)
-                body = await bodies.read(receive, limit)
+                if not rule.streamed:
+                    bodies.check_length(headers.get("content-length"), limit)
+                    body = await _body(scope, receive, limit)
         except FeilunError:
             send.close = await self._unread(receive, headers)
             raise
         inner = {**scope, "method": "GET"} if method == "HEAD" else scope
-        await self._app(inner, receive if body is None else bodies.replay(body, receive), send)
+        if body is not None:
+            receive = bodies.replay(body, receive)
+        direct = self._direct.get((inner["method"], inner["path"]))
+        if direct is None:
+            await self._app(inner, receive, send)
+        else:
+            await direct(inner, receive, send, body or b"", headers)
+
+    async def _admit(
+        self, scope: Scope, headers: Headers, need: Need | KeyScope, send: _Sender
+    ) -> Key:
+        """The key of a request that it may send; its answer says what more it may."""
+        key = await self._service.access.check(
+            headers.get("authorization", ""),
+            need if isinstance(need, KeyScope) else None,
+            scope["client"][0] if scope.get("client") else "",
+        )
+        asked = asked_now()
+        if asked is not None:
+            asked.key = key.id
+        admission = self._service.limits.admit(key)
+        send.more = admission.headers
+        if admission.error is not None:
+            raise admission.error
+        return key
 
     async def _unread(self, receive: Receive, headers: Headers) -> bool:
         """Whether a refused request's body is still on its way, so that the connection cannot
@@ -139,8 +190,12 @@ class Gate:
 
     def _check_host(self, headers: Headers) -> None:
         given = headers.get("host", "")
+        if given in self._good_hosts:
+            return
         name = _host_name(given)
         if name in self._hosts or (self._any_address and _is_address(name)):
+            if len(self._good_hosts) < _KNOWN_HOSTS:
+                self._good_hosts.add(given)
             return
         # A name in the Host header that is not ours means DNS rebinding: a page made the
         # browser believe that its own name leads here. An address cannot be rebound.
@@ -148,34 +203,35 @@ class Gate:
 
 
 class _Sender:
-    """`send`, with the security headers and the status remembered."""
+    """`send`, with the security headers, the request's id, and the status remembered."""
 
-    def __init__(self, send: Send, remember: str | None) -> None:
+    def __init__(self, send: Send, remember: str | None, request: str) -> None:
         self._send = send
         self._remember = remember
+        self._request = (b"x-request-id", request.encode())
         self.status = 0
         self.close = False
+        self.more: tuple[tuple[bytes, bytes], ...] = ()
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            for name, value in SECURITY_HEADERS.items():
-                headers.setdefault(name, value)
+            headers = [*message.get("headers", ()), *self.more, self._request]
+            given = {name for name, _value in headers}
+            headers += [header for header in _SECURITY if header[0] not in given]
             if self._remember is not None:
-                headers.append(
-                    "set-cookie",
-                    f"{LANGUAGE_COOKIE}={self._remember}; Path=/; Max-Age=31536000; SameSite=Lax",
-                )
+                cookie = f"{LANGUAGE_COOKIE}={self._remember}; Path=/; Max-Age=31536000"
+                headers.append((b"set-cookie", f"{cookie}; SameSite=Lax".encode()))
             if self.close:
-                headers["connection"] = "close"
+                headers.append((b"connection", b"close"))
+            message["headers"] = headers
         await self._send(message)
 
 
 def _refusal(problem: FeilunError, scope: Scope) -> Response:
     """The problem as a page where people look, as JSON everywhere else."""
     rule = policy.TABLE.get((scope["method"], scope["path"]))
-    wants_page = "text/html" in Headers(scope=scope).get("accept", "")
+    wants_page = "text/html" in Headers(scope).get("accept", "")
     if rule.page if rule is not None else wants_page:
         return pages.problem(
             problem, errors.status_of(problem), errors.headers_of(problem), scope["path"]
@@ -191,6 +247,17 @@ def _check_origin(headers: Headers) -> None:
     origin = headers.get("origin")
     if origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower():
         raise WrongOrigin(origin)
+
+
+async def _body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """The whole body: at once where it has arrived (see `Exchange.whole`), else as it comes."""
+    whole = scope.get("extensions", {}).get("feilun.whole")
+    body: bytes | None = whole() if whole is not None else None
+    if body is None:
+        return await bodies.read(receive, limit)
+    if len(body) > limit:
+        raise TooLarge(limit)
+    return body
 
 
 def _host_name(host: str) -> str:

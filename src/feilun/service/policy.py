@@ -18,22 +18,26 @@ from feilun.service.errors import UnknownPath, WrongMethod
 from feilun.team import Scope
 
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+LINES = "application/jsonl"
 
 
 class Need(StrEnum):
     """What is asked for where no key's scope is."""
 
     PUBLIC = "public"
+    KEY = "key"
     SESSION = "session"
 
 
 class Rule(NamedTuple):
     """What a request must bring: a key with a scope, a console session or nothing; the media
-    type of its body; and whether people (`page`) or programs read the answer."""
+    type of its body; whether people (`page`) or programs read the answer; and whether the route
+    itself reads the body as it arrives (`streamed`), within limits of its own."""
 
     need: Need | Scope
     body: str | None = None
     page: bool = False
+    streamed: bool = False
 
 
 TABLE: dict[tuple[str, str], Rule] = {
@@ -42,11 +46,29 @@ TABLE: dict[tuple[str, str], Rule] = {
     ("POST", "/v1/match"): Rule(Scope.PREDICT, JSON),
     ("POST", "/v1/regress"): Rule(Scope.PREDICT, JSON),
     ("POST", "/v1/embeddings"): Rule(Scope.PREDICT, JSON),
+    ("POST", "/v1/chat/completions"): Rule(Scope.CHAT, JSON),
+    ("POST", "/invocations"): Rule(Scope.PREDICT, JSON),
+    ("POST", "/v1/batches"): Rule(Scope.PREDICT, LINES, streamed=True),
+    ("GET", "/v1/batches"): Rule(Scope.PREDICT),
+    ("GET", "/v1/batches/status"): Rule(Scope.PREDICT),
+    ("GET", "/v1/batches/results"): Rule(Scope.PREDICT),
+    ("POST", "/v1/batches/cancel"): Rule(Scope.PREDICT),
     ("POST", "/v1/feedback"): Rule(Scope.FEEDBACK, JSON),
+    ("POST", "/v1/erase"): Rule(Scope.ERASE, JSON),
     ("GET", "/v1/models"): Rule(Scope.READ),
+    ("GET", "/v1/monitor"): Rule(Scope.READ),
+    ("GET", "/v1/monitor/weakest"): Rule(Scope.READ),
+    ("GET", "/v1/queue"): Rule(Scope.READ),
+    # Any key sees what it used; one with the scope read, what all did.
+    ("GET", "/v1/usage"): Rule(Need.KEY),
+    ("GET", "/v1/alerts"): Rule(Scope.READ),
+    ("GET", "/v1/notify"): Rule(Scope.READ),
     ("GET", "/metrics"): Rule(Scope.READ),
     ("GET", "/healthz"): Rule(Need.PUBLIC),
     ("GET", "/readyz"): Rule(Need.PUBLIC),
+    ("GET", "/ping"): Rule(Need.PUBLIC),
+    ("GET", "/health"): Rule(Need.PUBLIC),
+    ("GET", "/version"): Rule(Need.PUBLIC),
     ("GET", "/openapi.json"): Rule(Need.PUBLIC),
     ("GET", "/docs"): Rule(Need.PUBLIC, page=True),
     ("GET", "/"): Rule(Need.PUBLIC, page=True),

@@ -23,7 +23,7 @@ _LARGEST = 1e15
 _REPLACEMENT = "\ufffd"
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """Text without lone surrogates: JSON can spell them, UTF-8 cannot, so they would fail later."""
     if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in _suspects(value)):
         return "".join(_REPLACEMENT if "\ud800" <= char <= "\udfff" else char for char in value)
@@ -48,7 +48,7 @@ def _as_list(value: Any) -> Any:
 
 def _value(value: Any) -> Any:
     if isinstance(value, str | bool):
-        return _whole(value)
+        return whole(value)
     if isinstance(value, int | float) and math.isfinite(_float(value)) and abs(value) <= _LARGEST:
         return value
     raise PydanticCustomError("feedback_value", "must be text, true, false or a finite number")
@@ -61,7 +61,7 @@ def _float(value: float) -> float:
         return math.inf
 
 
-Text = Annotated[str, BeforeValidator(_whole)]
+Text = Annotated[str, BeforeValidator(whole)]
 
 
 class Asked(BaseModel):
@@ -76,6 +76,17 @@ class Asked(BaseModel):
         if isinstance(value, dict) and len(value) > MAX_FIELDS:
             raise PydanticCustomError("too_many_fields", "too many fields", {"limit": MAX_FIELDS})
         return value
+
+
+Subject = Annotated[
+    Text,
+    Field(
+        min_length=1,
+        max_length=200,
+        description=N_("the person it is about, as you name them; stored as a digest only"),
+        examples=["customer-4711"],
+    ),
+]
 
 
 class ClassifyRequest(Asked):
@@ -102,6 +113,7 @@ class ClassifyRequest(Asked):
             }
         ),
     ]
+    subject: Subject | None = None
 
 
 class TagRequest(ClassifyRequest):
@@ -157,6 +169,7 @@ class MatchRequest(Asked):
             }
         ),
     ]
+    subject: Subject | None = None
 
 
 class EmbeddingsRequest(ClassifyRequest):
@@ -174,7 +187,7 @@ class _OneResult(BaseModel):
         description=N_("what feedback refers to"), examples=["p_01a200d5f685b3e20c7b877"]
     )
     score: float = Field(ge=0, le=1, description=N_("how sure the model is"), examples=[0.93])
-    reason: Literal["empty", "unknown"] | None = Field(
+    reason: Literal["empty", "unknown", "person"] | None = Field(
         None, description=N_("why there is no answer")
     )
 
@@ -219,7 +232,7 @@ class LabelsResult(_OneResult):
 
 class Result(BaseModel):
     """The answer to one input; `label` is null when there is nothing to judge by, and `reason`
-    then says why (`empty`, `unknown`)."""
+    then says why (`empty`, `unknown`, or `person`: it waits for somebody to answer)."""
 
     id: str = Field(
         description=N_("what feedback refers to"), examples=["p_01a200d5f685b3e20c7b877"]
@@ -227,7 +240,7 @@ class Result(BaseModel):
     label: str | None = Field(examples=["正面"])
     score: float = Field(ge=0, le=1, description=N_("the probability of `label`"), examples=[0.93])
     scores: dict[str, float] = Field(examples=[{"正面": 0.93, "负面": 0.07}])
-    reason: Literal["empty", "unknown"] | None = None
+    reason: Literal["empty", "unknown", "person"] | None = None
 
 
 class ClassifyAnswer(BaseModel):
@@ -326,12 +339,38 @@ class FeedbackRequest(Asked):
     idempotency_key: Annotated[Text, Field(min_length=1, max_length=200)] | None = Field(
         None, description=N_("the same key with the same feedback is recorded once")
     )
+    subject: Subject | None = None
 
 
 class FeedbackAnswer(BaseModel):
     """The feedback's id; it is stored before this is sent."""
 
     id: str = Field(examples=["fb_01a200d5f685b3e20c7b877"])
+
+
+class OpenPrediction(BaseModel):
+    """A prediction that waits for a person's answer."""
+
+    id: str = Field(
+        description=N_("what feedback refers to"), examples=["p_01a200d5f685b3e20c7b877"]
+    )
+    object: Literal["open_prediction"] = "open_prediction"
+    at: float = Field(description=N_("seconds since 1970"), examples=[1795310132.5])
+    input: str | None = Field(
+        description=N_("as the log keeps it; null where it keeps no readable text"),
+        examples=["物流很快，但是包装破了"],
+    )
+    model: str = Field(
+        description=N_("the digest of the model that was not sure enough"), examples=["sha256:8f9…"]
+    )
+
+
+class QueueAnswer(BaseModel):
+    """What waits for a person, the oldest first."""
+
+    object: Literal["list"] = "list"
+    waiting: int = Field(ge=0, description=N_("how many wait; at most 100 are listed"))
+    data: list[OpenPrediction]
 
 
 class Figure(BaseModel):
@@ -354,11 +393,20 @@ class ModelEntry(BaseModel):
     metrics: dict[str, Figure] = Field(description=N_("on the frozen test"))
 
 
+class OfferedModel(BaseModel):
+    """A model that the gateway offers; when it was made (`created`) is not known."""
+
+    id: str = Field(description=N_("what a chat names it"), examples=["gpt-4o-mini"])
+    object: Literal["model"] = "model"
+    created: Literal[0] = 0
+    owned_by: str = Field(description=N_("the server that answers"), examples=["api.example.com"])
+
+
 class ModelList(BaseModel):
-    """The newest models, newest first."""
+    """The newest models, newest first; then those that the gateway offers."""
 
     object: Literal["list"] = "list"
-    data: list[ModelEntry]
+    data: list[ModelEntry | OfferedModel]
 
 
 class State(BaseModel):
@@ -380,6 +428,11 @@ class Problem(BaseModel):
     code: str = Field(examples=["prediction_not_found"])
     message: str
     remedy: str | None
+    type: str = Field(
+        description=N_("the sort of error, as OpenAI's clients know them"),
+        examples=["invalid_request_error"],
+    )
+    param: str | None = Field(None, description=N_("the field at fault"))
     fields: list[FieldProblem] | None = None
 
 

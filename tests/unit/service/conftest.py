@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pytest
 from starlette.testclient import TestClient
 
+from feilun.service import alerting
 from feilun.service.answering import Service
 from feilun.service.app import create_app
 from feilun.team import Scope
@@ -23,7 +24,9 @@ class Running(NamedTuple):
 
 
 @pytest.fixture
-def running(trained_project: Project) -> Iterator[Running]:
+def running(trained_project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    # The service's own look would come in the middle of a slow test.
+    monkeypatch.setattr(alerting, "FIRST_SECONDS", 3600.0)
     key = trained_project.keys.add("test")
     app = create_app(trained_project)
     with TestClient(app, base_url="http://127.0.0.1:8000", follow_redirects=False) as client:

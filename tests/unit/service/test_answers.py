@@ -149,7 +149,7 @@ def test_a_flood_of_failures_does_not_fill_the_log(running: Running) -> None:
 def test_overload_is_answered_with_retry_after(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_texts: object) -> None:
+    def full(*_given: object, **_named: object) -> None:
         raise Overloaded(1)
 
     monkeypatch.setattr(running.service.live.engine, "submit", full)
@@ -180,7 +180,7 @@ def test_a_full_disk_is_507_and_unready_until_there_is_room(
 def test_what_is_not_foreseen_is_told_without_internals(
     running: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(_texts: object) -> None:
+    def broken(*_given: object, **_named: object) -> None:
         raise ZeroDivisionError("secret text")
 
     monkeypatch.setattr(running.service.live.engine, "submit", broken)

@@ -149,7 +149,7 @@ def test_the_language_of_errors_follows_the_request(running: Running) -> None:
 
     seen = []
 
-    async def look(_authorization: str, _scope: object) -> object:
+    async def look(*_given: object) -> object:
         seen.append(await asyncio.to_thread(language))
         raise RuntimeError
 

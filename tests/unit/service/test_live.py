@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -90,3 +94,52 @@ def test_at_shutdown_it_is_unready_at_once(running: Running) -> None:
     running.service.live.draining = True
     assert running.client.get("/readyz").status_code == 503
     assert running.client.post("/v1/classify", json={"input": "x"}).status_code == 200
+
+
+def test_what_was_live_before_is_loaded_again_after_a_restart(running: Running) -> None:
+    project, live = running.project, running.service.live
+    before = live.engine.model
+    digest = second_model(project)
+    move(project, digest)
+    other = Live(project)
+    other.start()
+    try:
+        assert other.engine.model == digest
+        for _again in range(500):
+            if before in other._loaded:
+                break
+            time.sleep(0.01)
+        assert before in other._loaded, "going back would load it from the disk"
+        loaded = other._loaded[before]
+        project.rollback()
+        other.look()
+        assert other.engine.model == before
+        assert other._loaded[before] is loaded
+    finally:
+        other.close()
+
+
+def test_swaps_and_rollbacks_under_load_drop_no_request(running: Running) -> None:
+    project, live, client = running.project, running.service.live, running.client
+    first, second = str(live.engine.model), second_model(project)
+    end = threading.Event()
+
+    def ask() -> list[tuple[int, str]]:
+        met = []
+        while not end.is_set():
+            answer = client.post("/v1/classify", json={"input": ["好", "太差了"]})
+            met.append((answer.status_code, answer.json().get("model", answer.text)))
+        return met
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask) for _client in range(4)]
+        for turn in range(6):
+            move(project, second) if turn % 2 == 0 else project.rollback()
+            live.look()
+            time.sleep(0.05)
+        end.set()
+        met = [one for done in asking for one in done.result(60)]
+    assert {status for status, _model in met} == {200}
+    assert {model for _status, model in met} <= {first, second}
+    logged = project.events.counts()["predictions"]
+    assert logged == 2 * len(met)

@@ -1,9 +1,32 @@
 """Every route of the API, a module per stage: each calls one function and formats its answer."""
 
-from feilun.service.routes import feedback, monitor, pages, release, serve
+from feilun.service.routes import (
+    alerts,
+    batches,
+    chat,
+    erase,
+    feedback,
+    mlflow,
+    monitor,
+    pages,
+    release,
+    serve,
+    usage,
+)
 from feilun.service.routes.entry import Entry, service_of
 
-API = (*serve.ENTRIES, *feedback.ENTRIES, *release.ENTRIES, *monitor.ENTRIES)
+API = (
+    *serve.ENTRIES,
+    *chat.ENTRIES,
+    *batches.ENTRIES,
+    *mlflow.ENTRIES,
+    *feedback.ENTRIES,
+    *erase.ENTRIES,
+    *release.ENTRIES,
+    *monitor.ENTRIES,
+    *usage.ENTRIES,
+    *alerts.ENTRIES,
+)
 """The documented routes; their tags are words of the wheel."""
 
 PAGES = pages.ENTRIES

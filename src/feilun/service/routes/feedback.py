@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import Request
 from starlette.responses import Response
 
@@ -12,13 +14,22 @@ from feilun.service.routes.entry import Entry, service_of
 from feilun.service.shapes import (
     FeedbackAnswer,
     FeedbackRequest,
+    QueueAnswer,
 )
+from feilun.wheel.queue import waiting
 
 
 async def feedback(request: Request, body: FeedbackRequest) -> Response:
     """The id of the recorded feedback."""
     service = service_of(request)
     return json_response(await answering.feedback(service, body, request.state.key))
+
+
+async def queue(request: Request) -> Response:
+    """What waits for a person."""
+    found = await asyncio.to_thread(waiting, service_of(request).project)
+    entries = [{"object": "open_prediction", **one._asdict()} for one in found.entries]
+    return json_response({"object": "list", "waiting": found.waiting, "data": entries})
 
 
 ENTRIES = (
@@ -34,5 +45,19 @@ ENTRIES = (
         ),
         FeedbackAnswer,
         (400, 401, 403, 404, 408, 409, 413, 415, 422, 503, 507),
+    ),
+    Entry(
+        "GET",
+        "/v1/queue",
+        queue,
+        "feedback",
+        N_("List what waits for a person"),
+        N_(
+            "Predictions without an answer, because no level of the cascade was sure enough "
+            "(`reason` is `person`): how many, and the 100 that have waited longest. POST "
+            "/v1/feedback with a `correction` answers one."
+        ),
+        QueueAnswer,
+        (401, 403),
     ),
 )

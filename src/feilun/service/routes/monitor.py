@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from fastapi import Request
+import asyncio
+from typing import Annotated
+
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from feilun.core.i18n import N_
 from feilun.service import metrics
 from feilun.service.errors import NotReady, json_response
-from feilun.service.routes.entry import Entry, service_of
-from feilun.service.shapes import (
-    State,
-)
+from feilun.service.routes.entry import TEXT, Entry, service_of
+from feilun.service.shapes import State
+from feilun.service.shapes_monitor import SignalList, WeakestList
+from feilun.wheel.signals import recent
+from feilun.wheel.weakest import recent_weakest
+
+Hours = Annotated[
+    float | None,
+    Query(gt=0, le=8784, description=N_("how far back; else [monitor] window_hours")),
+]
+Days = Annotated[float | None, Query(gt=0, le=366, description=N_("how far back; else 7"))]
 
 
 async def prometheus(request: Request) -> Response:
@@ -27,12 +37,60 @@ async def healthz(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """200 while requests are answered, else 503."""
-    if not service_of(request).live.ready:
+    service = service_of(request)
+    passes_on = service.gateway is not None and service.live.takes_requests
+    if not service.live.ready and not passes_on:
         raise NotReady()
     return json_response({"status": "ready"})
 
 
+async def signals(request: Request, hours: Hours = None) -> Response:
+    """Every signal of the window."""
+    project = service_of(request).project
+    found = await asyncio.to_thread(
+        lambda: recent(project) if hours is None else project.signals(hours)
+    )
+    data = [{**one._asdict(), "message": str(one.message)} for one in found]
+    return json_response({"object": "list", "data": data})
+
+
+async def weakest(request: Request, days: Days = None) -> Response:
+    """Where it hurts."""
+    project = service_of(request).project
+    found = await asyncio.to_thread(
+        lambda: recent_weakest(project) if days is None else project.weakest(days)
+    )
+    return json_response(found.summary())
+
+
 ENTRIES = (
+    Entry(
+        "GET",
+        "/v1/monitor",
+        signals,
+        "monitor",
+        N_("Is everything as it was?"),
+        N_(
+            "The signals of the last hours: traffic, drift of inputs, answers, confidence and "
+            "feedback, label shift, cost. Those of the default window may be half a minute old."
+        ),
+        SignalList,
+        (401, 403, 422),
+    ),
+    Entry(
+        "GET",
+        "/v1/monitor/weakest",
+        weakest,
+        "monitor",
+        N_("Where does it hurt?"),
+        N_(
+            "The slices of the last days (labels, keys, lengths, languages, terms) in which more "
+            "answers were wrong, or unsure, than in the rest; examples are masked. Those of the "
+            "default stretch of time may be five minutes old."
+        ),
+        WeakestList,
+        (401, 403, 422),
+    ),
     Entry(
         "GET",
         "/metrics",
@@ -42,6 +100,7 @@ ENTRIES = (
         N_("The metrics of this process in Prometheus' text format."),
         None,
         (401, 403),
+        media=TEXT,
     ),
     Entry(
         "GET",
@@ -58,7 +117,10 @@ ENTRIES = (
         readyz,
         "monitor",
         N_("Are requests answered?"),
-        N_("200 while requests are answered; 503 without a model, on a full disk, at shutdown."),
+        N_(
+            "200 while requests are answered; 503 without a model or gateway, on a full disk, at "
+            "shutdown."
+        ),
         State,
         (503,),
     ),

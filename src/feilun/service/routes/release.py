@@ -17,8 +17,12 @@ from feilun.service.shapes import (
 
 
 async def models(request: Request) -> Response:
-    """The models, newest first."""
-    return json_response(await asyncio.to_thread(answering.models, service_of(request)))
+    """The models, newest first, then those that the gateway offers."""
+    service = service_of(request)
+    listed = await asyncio.to_thread(answering.models, service)
+    if service.gateway is not None:
+        listed["data"] += service.gateway.listed()
+    return json_response(listed)
 
 
 ENTRIES = (
@@ -28,7 +32,10 @@ ENTRIES = (
         models,
         "release",
         N_("List the models"),
-        N_("Every model, newest first, with its figures on the frozen test."),
+        N_(
+            "Every model, newest first, with its figures on the frozen test; then the names that "
+            "a chat may use."
+        ),
         ModelList,
         (401, 403),
     ),

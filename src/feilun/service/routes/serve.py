@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from fastapi import Request
 from starlette.responses import Response
 
 from feilun.core.i18n import N_
-from feilun.service import answering
-from feilun.service.errors import json_response
+from feilun.service import answering, repeats
+from feilun.service.errors import json_answer, json_response
 from feilun.service.routes.entry import Entry, service_of
 from feilun.service.shapes import (
     ClassifyAnswer,
@@ -23,40 +24,67 @@ from feilun.service.shapes import (
     TagAnswer,
     TagRequest,
 )
+from feilun.service.timeouts import asked_seconds
 from feilun.tasks.task import Input
 
 
 async def classify(request: Request, body: ClassifyRequest) -> Response:
     """The labels of one text or several."""
-    return await _answered(request, "classify", body.input)
+    return await answered(request, "classify", body.input, body.subject)
 
 
 async def tag(request: Request, body: TagRequest) -> Response:
     """The entities in one text or several."""
-    return await _answered(request, "tag", body.input)
+    return await answered(request, "tag", body.input, body.subject)
 
 
 async def match(request: Request, body: MatchRequest) -> Response:
     """Whether two texts go together."""
-    return await _answered(request, "match", body.input)
+    return await answered(request, "match", body.input, body.subject)
 
 
 async def regress(request: Request, body: RegressRequest) -> Response:
     """A number for one text or several."""
-    return await _answered(request, "regress", body.input)
+    return await answered(request, "regress", body.input, body.subject)
 
 
 async def embeddings(request: Request, body: EmbeddingsRequest) -> Response:
     """A vector for one text or several."""
-    return json_response(await answering.embeddings(service_of(request), body.input))
+    seconds = asked_seconds(request.headers)
+    answered = await answering.embeddings(
+        service_of(request), body.input, request.state.key, seconds
+    )
+    return json_response(answered)
 
 
-async def _answered(request: Request, task: str, inputs: Sequence[Input]) -> Response:
-    service = service_of(request)
-    return json_response(await answering.answer(service, task, inputs, request.state.key))
+async def answered(
+    request: Request,
+    task: str,
+    inputs: Sequence[Input],
+    subject: str | None,
+    shaped: Callable[[dict[str, Any]], dict[str, Any]] = lambda content: content,
+) -> Response:
+    """The answer to some inputs, once for each `Idempotency-Key`; `shaped` gives what is sent of
+    what was answered."""
+    service, key = service_of(request), request.state.key
+    seconds = asked_seconds(request.headers)
+    name = request.headers.get(repeats.HEADER)
+    if name is None:
+        content = await answering.answer(service, task, inputs, key, None, seconds, subject)
+        return json_response(shaped(content))
+    asked = request.url.path.encode() + b"\n" + await request.body()
+    once = await service.repeats.once(
+        key,
+        name,
+        asked,
+        lambda keep: answering.answer(
+            service, task, inputs, key, lambda made: keep(shaped(made)), seconds, subject
+        ),
+    )
+    return json_answer(once.content, headers=repeats.REPLAYED if once.before else None)
 
 
-_ERRORS = (400, 401, 403, 408, 409, 413, 415, 422, 503, 507)
+ERRORS = (400, 401, 403, 408, 409, 413, 415, 422, 503, 507)
 
 ENTRIES = (
     Entry(
@@ -70,7 +98,9 @@ ENTRIES = (
             "stored before it is answered. A text with nothing to judge by gets the label null."
         ),
         ClassifyAnswer,
-        _ERRORS,
+        ERRORS,
+        timed=True,
+        named=True,
     ),
     Entry(
         "POST",
@@ -83,7 +113,9 @@ ENTRIES = (
             "are counted in code points; each result is stored before it is answered."
         ),
         TagAnswer,
-        _ERRORS,
+        ERRORS,
+        timed=True,
+        named=True,
     ),
     Entry(
         "POST",
@@ -96,7 +128,9 @@ ENTRIES = (
             "task is `match`. Each result is stored before it is answered."
         ),
         MatchAnswer,
-        _ERRORS,
+        ERRORS,
+        timed=True,
+        named=True,
     ),
     Entry(
         "POST",
@@ -109,7 +143,9 @@ ENTRIES = (
             "is `regress`. Each result is stored before it is answered."
         ),
         RegressAnswer,
-        _ERRORS,
+        ERRORS,
+        timed=True,
+        named=True,
     ),
     Entry(
         "POST",
@@ -122,6 +158,7 @@ ENTRIES = (
             "finding what is alike. The live model must have one: those of `match` do."
         ),
         EmbeddingsAnswer,
-        _ERRORS,
+        ERRORS,
+        timed=True,
     ),
 )

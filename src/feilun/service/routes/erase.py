@@ -1,0 +1,41 @@
+"""Erasing a person through the API."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import Request
+from starlette.responses import Response
+
+from feilun.core.i18n import N_
+from feilun.service.errors import json_response
+from feilun.service.routes.entry import Entry, service_of
+from feilun.service.shapes_erasure import EraseAnswer, EraseRequest
+
+
+async def erase(request: Request, body: EraseRequest) -> Response:
+    """The receipt of the erasure."""
+    project, key = service_of(request).project, request.state.key
+    receipt = await asyncio.to_thread(project.erase, body.subject, texts=body.texts, by=key.name)
+    told = receipt._asdict()
+    del told["by"]
+    told["sources"] = [{"source": source, "rows": rows} for source, rows in receipt.sources]
+    return json_response(told)
+
+
+ENTRIES = (
+    Entry(
+        "POST",
+        "/v1/erase",
+        erase,
+        "feedback",
+        N_("Erase a person"),
+        N_(
+            "Removes a person from the log, the vault and the stored files, and says which models "
+            "learnt from them. It needs a key with the scope `erase`, and takes as long as the "
+            "project is large; while a turn runs it is refused."
+        ),
+        EraseAnswer,
+        (400, 401, 403, 408, 409, 413, 415, 422, 503, 507),
+    ),
+)
