@@ -14,10 +14,13 @@ from feilun.core.i18n import _
 
 def register(app: App) -> None:
     """Adds the group."""
-    group = App(help=_("Feedback on predictions: add, import, export."), no_args_is_help=True)
+    group = App(
+        help=_("Feedback on predictions: add, import, export, queue."), no_args_is_help=True
+    )
     group.command("add", help=_("Add feedback to one prediction."))(add)
     group.command("import", help=_("Import feedback from a table."))(import_table)
     group.command("export", help=_("Export all feedback, joined to its predictions."))(export)
+    group.command("queue", help=_("What waits for a person's answer."))(queue)
     app.add_typer(group, name="feedback")
 
 
@@ -97,3 +100,33 @@ def export(
     with open_project(project) as opened:
         count = export_feedback(opened, path)
     print_written(count, path, as_json=as_json)
+
+
+def queue(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help=_("How many are shown."))] = 20,
+    project: ProjectFolder = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Prints what no level of the cascade was sure enough of, the oldest first."""
+    from datetime import UTC, datetime
+
+    from feilun.cli.output import local_time, print_json, print_table
+    from feilun.wheel.queue import waiting
+
+    with open_project(project) as opened:
+        found = waiting(opened, limit)
+    if as_json:
+        entries = [one._asdict() for one in found.entries]
+        print_json({"waiting": found.waiting, "entries": entries})
+        return
+    typer.echo(_("waiting for a person: {count:,}").format(count=found.waiting))
+    if not found.entries:
+        return
+    print_table(
+        (_("id"), _("asked"), _("input")),
+        (
+            (one.id, local_time(datetime.fromtimestamp(one.at, UTC).isoformat()), one.input or "–")
+            for one in found.entries
+        ),
+    )
+    typer.echo(_("Next:") + "  feilun feedback add PREDICTION_ID correction LABEL")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from feilun.stages.collect.source import Quarantine
     from feilun.tasks.task import Input
     from feilun.wheel.predictions import Answered
+    from feilun.wheel.project import Project
 
 
 class OddTexts(Invalid):
@@ -65,7 +66,7 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """A row per input: label, score, scores. Texts are logged, files only with --log. For `match`
-    texts are taken by twos."""
+    texts are taken by twos. A file with --out may be of any size."""
     from feilun.cli.output import print_json, print_written
     from feilun.stages.collect.reading import form_of
     from feilun.stages.collect.source import Quarantine
@@ -77,6 +78,12 @@ def predict(
     quarantine = Quarantine()
     columns = {"text": text, "first": first, "second": second}
     with open_project(project) as opened:
+        if is_file and out is not None:
+            count = _whole_file(opened, Path(inputs[0]), out, columns, quarantine, log or False)
+            if (told := unreadable(quarantine)) is not None:
+                typer.secho(told, err=True)
+            print_written(count, out, as_json=as_json)
+            return
         pairs = opened.settings.project.task.use == "match"
         if is_file:
             given = _read(Path(inputs[0]), pairs, columns, quarantine)
@@ -92,6 +99,42 @@ def predict(
         print_json([answer.shown() for answer in answers])
     else:
         _print(given, answers)
+
+
+def _whole_file(
+    project: Project,
+    source: Path,
+    out: Path,
+    columns: dict[str, str | None],
+    quarantine: Quarantine,
+    log: bool,
+) -> int:
+    """How many rows were written; a person who watches sees how many so far."""
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    from feilun.cli.output import console
+    from feilun.wheel.bulk import predict_file
+
+    told = console(err=True)
+    shown = Progress(
+        TextColumn("{task.description}"),
+        TextColumn(_("{task.completed:,} rows")),
+        TimeElapsedColumn(),
+        console=told,
+        transient=True,
+        disable=not told.is_terminal,
+    )
+    with shown:
+        task = shown.add_task(source.name, total=None)
+        return predict_file(
+            project,
+            source,
+            out,
+            columns=columns,
+            quarantine=quarantine,
+            log=log,
+            progress=lambda rows: shown.update(task, completed=rows),
+        )
 
 
 def _read(
@@ -134,20 +177,7 @@ def _sides(given: Input) -> tuple[str, ...]:
 
 
 def _table(inputs: Sequence[Input], answers: list[Answered]) -> pl.DataFrame:
-    import json
+    from feilun.wheel.bulk import answers_table, beside
 
-    import polars as pl
-
-    sides = [_sides(given) for given in inputs]
-    names = ("first", "second") if sides and len(sides[0]) > 1 else ("text",)
-    return pl.DataFrame(
-        {
-            **{name: [texts[at] for texts in sides] for at, name in enumerate(names)},
-            "label": [answer.label for answer in answers],
-            "score": [answer.score for answer in answers],
-            "scores": [json.dumps(answer.scores, ensure_ascii=False) for answer in answers],
-            "reason": [answer.reason for answer in answers],
-            "id": [answer.id or None for answer in answers],
-        },
-        schema_overrides={"label": pl.String, "reason": pl.String, "id": pl.String},
-    )
+    ids = [answer.id for answer in answers]
+    return beside(inputs, answers_table([answer.answer for answer in answers], ids))

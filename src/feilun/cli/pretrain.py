@@ -25,7 +25,7 @@ def pretrain(
     budget_seconds: Annotated[
         float | None,
         typer.Option(
-            help=_("The most that it may take; left out: that of [train]."), metavar="SECONDS"
+            help=_("The most that it may take; left out: train.budget_seconds."), metavar="SECONDS"
         ),
     ] = None,
     project: ProjectFolder = HERE,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,11 +24,22 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help=_("0: any free one; else serve.port."))
     ] = None,
+    package: Annotated[
+        Path | None,
+        typer.Option(
+            help=_("Serve what is in this package; its log goes to the project's folder."),
+            metavar="PATH",
+        ),
+    ] = None,
     project: ProjectFolder = HERE,
 ) -> None:
     """Runs until it is told to stop (Ctrl-C, SIGTERM); open requests are answered first."""
+    # Nothing that is loaded now is garbage; looking for it takes a tenth of the start.
+    gc.disable()
     from feilun.service.run import Ready
     from feilun.service.run import serve as run
+    from feilun.wheel.packaging.manifest import MANIFEST
+    from feilun.wheel.packaging.taking import take_in
 
     def ready(server: Ready) -> None:
         typer.secho("✓ ", fg="green", nl=False)
@@ -42,5 +55,7 @@ def serve(
         # Whoever started it may wait for these lines through a pipe.
         sys.stdout.flush()
 
+    if package is not None or (project / MANIFEST).is_file():
+        take_in(package or project, project)
     with open_project(project) as opened:
         run(opened, host, port, on_ready=ready)

@@ -29,10 +29,12 @@ def show(
     from feilun.cli.output import local_time, print_json, print_table
     from feilun.core.artifacts import Model, Report
     from feilun.wheel.describe import describe, energy, figure, metric_name
+    from feilun.wheel.erasing_files import erased_of
 
     with open_project(project) as opened:
         stored = opened.stored(ref)
         artifact = stored.artifact
+        erased = erased_of(opened, artifact)
         if to is not None:
             opened.blobs.unpack(artifact.files, to)
     if as_json:
@@ -44,6 +46,7 @@ def show(
                 "created_at": stored.created_at,
                 "inputs": stored.inputs,
                 "cost": stored.cost.model_dump(),
+                "erased": erased,
                 "code": stored.code,
                 **artifact.model_dump(mode="json"),
             }
@@ -52,6 +55,13 @@ def show(
     typer.secho(f"{artifact.kind}/{stored.number}", bold=True, nl=False)
     typer.echo(f"  {artifact.digest}")
     typer.echo(describe(artifact))
+    for receipt in erased:
+        typer.secho(
+            _("rows of it were erased ({receipt}); it cannot be made again").format(
+                receipt=receipt
+            ),
+            fg="yellow",
+        )
     typer.echo(
         _("made by {stage} on {at} in {seconds:.1f} s, code {code}").format(
             stage=stored.stage,

@@ -18,9 +18,11 @@ def status(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
     """Prints what is live, the newest turns, and the events."""
     from feilun.cli.output import local_time, print_json, print_table
     from feilun.wheel.describe import turn_columns
+    from feilun.wheel.shadow import compared, told
 
     with open_project(project) as opened:
         release, turns, events = opened.release, opened.turns(20), opened.events.counts()
+        beside = compared(opened, opened.settings.monitor.window_hours)
     if as_json:
         live = release and {
             "model": release.model.digest,
@@ -33,6 +35,7 @@ def status(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
             {
                 "project": opened.settings.project.name,
                 "live": live,
+                "shadow": [one._asdict() for one in beside],
                 "turns": [turn.summary() for turn in turns],
                 "events": events,
             }
@@ -50,6 +53,8 @@ def status(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
                 reason=release.reason,
             )
         )
+    for one in beside:
+        typer.echo(told(one))
     typer.echo(
         _("{predictions:,} predictions, {feedback:,} feedback, {failures:,} failures").format(
             **events

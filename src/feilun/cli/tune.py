@@ -34,7 +34,7 @@ def tune(
     family: Annotated[
         str | None,
         typer.Option(
-            help=_("Which family; left out: that of [train] model."), metavar="ARCHITECTURE"
+            help=_("Which family; left out: that of train.model."), metavar="ARCHITECTURE"
         ),
     ] = None,
     trials: Annotated[

@@ -17,6 +17,7 @@ class Dropped(Page):
     """How many records the newest dataset lost for which reason, and the first of each."""
 
     use: ClassVar[str] = "dropped"
+    stage: ClassVar[str] = "prepare"
     title: ClassVar[str] = N_("Dropped records")
     template: ClassVar[str] = '{% include "dropped.html" %}'
 

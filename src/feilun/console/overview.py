@@ -15,6 +15,7 @@ from feilun.store.control import DONE, FAILED, OPEN, RUNNING, StepRow
 from feilun.store.disk import is_locked
 from feilun.wheel.describe import metric_name, stage_name
 from feilun.wheel.project import Project, Release
+from feilun.wheel.signals import recent
 from feilun.wheel.turn import LIVE, MAKING, Turn
 
 _KINDS = {
@@ -101,9 +102,10 @@ def overview(project: Project) -> Overview:
     rows = [_turn(turn, metric, other, ends, live_digest, running) for turn in turns]
     # A model that a later turn met again belongs to the turn that made it live.
     rows = [row._replace(live=release is not None and row.number == release.turn) for row in rows]
-    signals = project.signals()
+    signals = recent(project)
     counts = project.events.counts()
-    feedback = [_feedback(row) for row in project.events.latest_feedback(FEEDBACK)]
+    said = project.privacy.shown(project.events.latest_feedback(FEEDBACK))
+    feedback = [_feedback(row) for row in said]
     newest = turns[0] if turns else None
     return Overview(
         project.settings.project.name,

@@ -12,12 +12,14 @@ from feilun.wheel.project import Project
 class Page(Part):
     """A page at `/console/USE`, linked from every page and shown to who is signed in.
 
-    `title` names it. `template` is the Jinja text of its content: everything is escaped, `_()`
-    speaks the reader's language, and no script runs. Its values come from `values`.
+    `title` names it; `stage` is the word of the wheel that it belongs to, in whose order the pages
+    are linked (none: behind all). `template` is the Jinja text of its content: everything is
+    escaped, `_()` speaks the reader's language, and no script runs. Its values come from `values`.
     """
 
     kind: ClassVar[str] = "page"
     title: ClassVar[str]
+    stage: ClassVar[str] = ""
     template: ClassVar[str]
 
     @abstractmethod

@@ -20,6 +20,7 @@ from feilun.core.i18n import _, language
 from feilun.core.part import find, names
 from feilun.core.stage import STAGES
 from feilun.version import __version__
+from feilun.wheel.alerts import alerts
 from feilun.wheel.describe import stage_name
 from feilun.wheel.project import Project
 
@@ -60,12 +61,22 @@ class FieldRow(NamedTuple):
 
 def console(project: Project) -> Response:
     """The first page: the wheel, the turns, what is live, the newest feedback and signals."""
-    return _page("console.html", "/console", signed_in=True, o=overview(project), size=SIZE)
+    return _page(
+        "console.html",
+        "/console",
+        signed_in=True,
+        o=overview(project),
+        size=SIZE,
+        open_alerts=alerts(project).count(),
+    )
 
 
 def further() -> dict[str, Page]:
-    """The further pages by their path: every installed part of the kind `page`."""
-    return {f"/console/{name}": cast(type[Page], find("page", name))() for name in names("page")}
+    """The further pages by their path, in the wheel's order: every installed part of the kind
+    `page`."""
+    found = [cast(type[Page], find("page", name))() for name in names("page")]
+    found.sort(key=lambda page: STAGES.index(page.stage) if page.stage else len(STAGES))
+    return {f"/console/{page.use}": page for page in found}
 
 
 def page(page: Page, path: str, project: Project) -> Response:
@@ -77,6 +88,7 @@ def page(page: Page, path: str, project: Project) -> Response:
         signed_in=True,
         title=_(page.title),
         content=Markup(content),  # noqa: S704
+        open_alerts=alerts(project).count(),
     )
 
 
@@ -201,7 +213,7 @@ def _page(
             version=__version__,
             signed_in=signed_in,
             further=further() if signed_in else {},
-            **values,
+            **{"open_alerts": 0, **values},
         )
     )
     # What users typed may hold halves of characters, which UTF-8 cannot.

@@ -19,6 +19,7 @@ class PreparePage(Page):
     """From raw to kept, step by step, with examples; the newest dataset."""
 
     use: ClassVar[str] = "prepare"
+    stage: ClassVar[str] = "prepare"
     title: ClassVar[str] = N_("Data")
     template: ClassVar[str] = '{% include "prepare.html" %}'
 

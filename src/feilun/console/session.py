@@ -12,6 +12,7 @@ from itsdangerous import BadSignature, TimestampSigner
 
 from feilun.core.errors import Throttled
 from feilun.core.i18n import _
+from feilun.store.clock import now
 from feilun.team import Key, Scope
 from feilun.team.keys import ScopeMissing
 from feilun.wheel.project import Project
@@ -84,7 +85,7 @@ class Sessions:
             (
                 key
                 for key in self._project.keys.all()
-                if key.id == identity and key.revoked_at is None and Scope.READ in key.scopes
+                if key.id == identity and key.open(now()) and Scope.READ in key.scopes
             ),
             None,
         )

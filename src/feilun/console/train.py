@@ -18,6 +18,7 @@ class TrainPage(Page):
     """Curves of the losses and scores that training logged, and each candidate's score."""
 
     use: ClassVar[str] = "train"
+    stage: ClassVar[str] = "train"
     title: ClassVar[str] = N_("Training")
     template: ClassVar[str] = '{% include "train.html" %}'
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +303,19 @@ def test_what_is_written_is_told_as_json_too(inside: Path, capsys: Cap) -> None:
     Path("t.csv").write_text(table, encoding="utf-8")
     made = parsed(capsys, ["new", "another", "--data", "t.csv"])
     assert made["source"]["columns"] == {"text": "text", "label": "label"}
+
+
+def test_no_help_text_loses_what_stands_in_brackets() -> None:
+    """Help is shown as rich's markup, which takes `[serve]` for a style."""
+    import typer.main
+    from rich.markup import render
+
+    def texts(command: Any) -> Iterator[str]:
+        yield command.help or ""
+        yield from (getattr(one, "help", None) or "" for one in command.params)
+        for inner in getattr(command, "commands", {}).values():
+            yield from texts(inner)
+
+    found = list(texts(typer.main.get_command(app)))
+    assert len(found) > 200
+    assert [text for text in found if render(text).plain != text] == []

@@ -13,7 +13,7 @@ from feilun.core.artifacts import Interval, Model
 from feilun.core.stage import STAGES
 from feilun.service.app import create_app
 from feilun.store.disk import lock
-from feilun.team import Scope
+from feilun.team import Limits, Scope
 from feilun.wheel.project import Project
 
 EVIL = "<script>alert('x')</script>"
@@ -176,3 +176,16 @@ def test_what_training_logged_is_drawn(client: TestClient, trained_project: Proj
     assert "<svg" in page
     assert "<script" not in page
     assert "0-cnn" in page
+
+
+def test_the_usage_page_says_who_used_how_much(
+    client: TestClient, trained_project: Project
+) -> None:
+    sign_in(client, trained_project.keys.add(EVIL, limits=Limits(monthly=9)))
+    trained_project.predict(["推荐耳机", "terrible lamp"])
+    text = client.get("/console/usage").text
+    assert EVIL not in text
+    assert "this machine, without a key" in text
+    assert re.search(r'data-label="left this month" class="num">9<', text)
+    assert re.search(r'data-label="predictions" class="num">2<', text)
+    assert "terrible" not in text
