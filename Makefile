@@ -8,6 +8,8 @@ STAMP := $(VENV)/.ready
 BENCH_STAMP := $(BENCH)/.ready
 PREPARE := benchmarks/.venv-prepare
 PREPARE_STAMP := $(PREPARE)/.ready
+SERVE := benchmarks/.venv-serve
+SERVE_STAMP := $(SERVE)/.ready
 INSTALLED_FROM := pyproject.toml constraints.txt hatch_build.py
 
 .PHONY: help setup check test demo bench native messages format clean
@@ -53,21 +55,28 @@ $(PREPARE_STAMP): benchmarks/peers/requirements.txt
 	$(PREPARE)/bin/python -m pip install --quiet --requirement benchmarks/peers/requirements.txt
 	@touch $@
 
+# The servers of benchmarks/serve.py, in an environment without Feilun.
+$(SERVE_STAMP): benchmarks/serve_peers/requirements.txt
+	@test -x $(SERVE)/bin/python || $(PYTHON) -m venv $(SERVE)
+	$(SERVE)/bin/python -m pip install --quiet --requirement benchmarks/serve_peers/requirements.txt
+	@touch $@
+
 # Not benchmarks, or (the last two) run by another one.
 NOT_ALONE := harness served people_daily quality_data quality_peers train_peers privacy_texts \
-	prepare_corpus prepare_growth near_duplicates
+	prepare_corpus prepare_growth near_duplicates serve_load serve_processes
 BENCHMARKS := $(filter-out $(NOT_ALONE),$(basename $(notdir $(wildcard benchmarks/*.py))))
 
-bench: $(BENCH_STAMP) $(PREPARE_STAMP) ## every benchmark; results are kept in benchmarks/results
+bench: $(BENCH_STAMP) $(PREPARE_STAMP) $(SERVE_STAMP) ## every benchmark; results are kept in benchmarks/results
 	@missed=0; for name in $(BENCHMARKS); do \
 		$(BENCH)/bin/python benchmarks/$$name.py --save || missed=1; \
 	done; exit $$missed
 
 bench-prepare: $(PREPARE_STAMP)
+bench-serve: $(SERVE_STAMP)
 
 bench-%: $(BENCH_STAMP)
 	@$(BENCH)/bin/python benchmarks/$*.py $(if $(QUICK),--quick)
 
 clean: ## remove what make made
-	rm -rf $(VENV) $(BENCH) $(PREPARE) build dist demo
+	rm -rf $(VENV) $(BENCH) $(PREPARE) $(SERVE) build dist demo
 	find . -name __pycache__ -prune -exec rm -rf {} +
