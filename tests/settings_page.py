@@ -55,6 +55,7 @@ PART_LISTS = {
     "train.distil": ("teacher", "[train.distil] teacher"),
     "evaluate": ("check", "[[evaluate.checks]]"),
     "release": ("rule", "[[release.rules]]"),
+    "serve.notify": ("channel", "[[serve.notify]]"),
     "monitor": ("detector", "[[monitor.detectors]]"),
     "feedback": ("collector", "[[feedback.collectors]]"),
 }
@@ -108,7 +109,7 @@ def _tables(section: str, model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         kind = _settings(field.annotation)
         if kind is not None:
-            inner += [f"### `[{section}.{name}]`\n", *_table(kind)]
+            inner += [f"### `[{section}.{name}]`\n", *_tables(f"{section}.{name}", kind)]
     yield from _table(model) or []
     yield from inner
 

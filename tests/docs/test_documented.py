@@ -21,10 +21,10 @@ def text(name: str) -> str:
 
 def commands(command: Any, name: str) -> Iterator[tuple[str, list[str]]]:
     """Each command's full name and its options."""
-    inner = getattr(command, "commands", None)
-    if inner is not None:
-        for word, each in inner.items():
-            yield from commands(each, f"{name} {word}")
+    inner = getattr(command, "commands", {})
+    for word, each in inner.items():
+        yield from commands(each, f"{name} {word}")
+    if inner and not (command.invoke_without_command and command.params and " " in name):
         return
     options = [o for p in command.params for o in (*p.opts, *p.secondary_opts)]
     yield name, [o for o in options if o.startswith("--") and o != "--help"]
@@ -89,7 +89,14 @@ STAGE_PAGES = {
     "collector": "feedback.md",
     "task": "tasks.md",
     "page": "prepare.md",
+    "page.alerts": "alerts.md",
+    "page.gateway": "gateway.md",
+    "page.monitor": "monitor.md",
+    "page.privacy": "log.md",
+    "page.serve": "serve.md",
     "page.train": "train.md",
+    "page.usage": "keys.md",
+    "channel": "alerts.md",
     "teacher": "distil.md",
 }
 """Where a kind of part is documented, or one part of it that belongs elsewhere."""
