@@ -24,10 +24,12 @@ def more_often(hits: int, total: int, other_hits: int, other_total: int) -> floa
 
 def at_least(hits: int, total: int, share: float) -> float:
     """The chance of so many hits in `total` tries or more, each of which hits with `share`."""
-    if hits <= 0 or share >= 1:
+    if hits <= 0:
         return 1.0
     if hits > total or share <= 0:
         return 0.0
+    if share >= 1:
+        return 1.0
     hit, miss = math.log(share), math.log1p(-share)
     terms = [
         _choose(total, count) + count * hit + (total - count) * miss

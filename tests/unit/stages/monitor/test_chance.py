@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import binom, false_discovery_control, fisher_exact
 
@@ -18,6 +18,9 @@ def test_fishers_test_is_scipys(hits: int, misses: int, other: int, other_misses
 
 
 @given(st.integers(0, 300), st.integers(0, 300), st.floats(0, 1))
+@example(5, 4, 1.0)
+@example(4, 4, 1.0)
+@example(1, 4, 0.0)
 def test_the_tail_of_the_binomial_law_is_scipys(hits: int, total: int, share: float) -> None:
     wanted = binom.sf(hits - 1, total, share)
     assert at_least(hits, total, share) == pytest.approx(wanted, rel=1e-6, abs=1e-12)
