@@ -74,7 +74,8 @@ class Gate:
         self._good_hosts: set[str] = set()
         self._service = service
         self._sessions = sessions
-        self._hosts = _LOOPBACK | {host.lower()}
+        names = service.project.settings.serve.names
+        self._hosts = _LOOPBACK | {name.lower() for name in (host, *names)}
         self._any_address = host in _ANY
         if self._any_address:
             self._hosts |= {socket.gethostname().lower()}

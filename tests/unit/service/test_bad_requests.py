@@ -10,9 +10,12 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
 from feilun.service import bodies
+from feilun.service.app import create_app
 from feilun.service.errors import TooLarge, TooSlow
+from feilun.wheel.project import Project
 
 from .conftest import Running
 
@@ -117,6 +120,19 @@ def test_foreign_hosts(running: Running, host: str) -> None:
         assert answer.status_code == 403
     for good in ("localhost:8000", "127.0.0.1", "[::1]:8000", "LOCALHOST"):
         assert running.client.get("/healthz", headers={"host": good}).status_code == 200
+
+
+def test_a_name_that_the_settings_give_is_answered(trained_project: Project) -> None:
+    file = trained_project.root / "feilun.toml"
+    named = '[serve]\nnames = ["Answers.example.org"]\n'
+    file.write_text(file.read_text(encoding="utf-8") + named, encoding="utf-8")
+    with (
+        Project.open(trained_project.root) as project,
+        TestClient(create_app(project), base_url="http://answers.example.org") as client,
+    ):
+        assert client.get("/healthz").status_code == 200
+        other = client.get("/healthz", headers={"host": "www.answers.example.org"})
+        assert other.status_code == 403
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,9 @@ class Serve(Stage[ServeGiven, list[Answer]]):
     use: ClassVar[str] = "serve"
 
     host: str = Field("127.0.0.1", description="127.0.0.1: this machine only")
+    names: tuple[str, ...] = Field(
+        (), description="further names that requests may call it by, such as a proxy's"
+    )
     port: int = Field(8000, ge=0, le=65535, description="0: any free one")
     max_inputs: int = Field(256, ge=1, le=10_000, description="texts in one request")
     max_chars: int = Field(20_000, ge=1, description="characters in one text")
