@@ -141,7 +141,9 @@ class WrongHost(Denied):
     def __init__(self, host: str) -> None:
         super().__init__(
             _("This server does not answer for the host '{host}'.").format(host=shortened(host)),
-            remedy=_("Use the address that feilun serve printed, or add the name to [serve] names."),
+            remedy=_(
+                "Use the address that feilun serve printed, or add the name to [serve] names."
+            ),
         )
 
 
