@@ -32,7 +32,7 @@ from feilun.store.events import (
     PredictionNotFound,
     PredictionRow,
 )
-from feilun.tasks import jsonable
+from feilun.tasks import jsonable, written_scores
 from feilun.tasks.task import Input, num_characters
 from feilun.team import Key
 from feilun.wheel.predictions import feedback_row
@@ -146,7 +146,7 @@ def rows_of(
     return [
         PredictionRow(
             new_id("p"), request, at, answered.model, task.written_input(given), one.written,
-            one.score, one.reason, latency, key, route, level,
+            one.score, one.reason, latency, key, route, level, written_scores(one),
             characters=num_characters(given), cost=cost,
         )
         for given, one, level, cost in zip(inputs, answered.answers, levels, costs, strict=True)

@@ -18,7 +18,7 @@ from feilun.core.errors import FeilunError
 from feilun.models import Predictor
 from feilun.store.events import EventLog, PredictionRow
 from feilun.store.events.vault import REMOVED
-from feilun.tasks import Task
+from feilun.tasks import Task, written_scores
 from feilun.tasks.task import Input
 from feilun.wheel.shadow import ROUTE, identity
 
@@ -131,7 +131,7 @@ class Shadow:
             row._replace(
                 id=identity(row.id), at=at, model=digest, input="", label=one.written,
                 score=one.score, reason=one.reason, latency_ms=latency, route=ROUTE, level=0,
-                scores=None, cost=0.0, kept=REMOVED,
+                scores=written_scores(one), cost=0.0, kept=REMOVED,
             )
             for row, one in zip(work.rows, answers, strict=True)
         ]  # fmt: skip

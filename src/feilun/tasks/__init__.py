@@ -15,6 +15,7 @@ from feilun.tasks.task import (
     Task,
     jsonable,
     task_named,
+    written_scores,
 )
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "Value",
     "jsonable",
     "task_named",
+    "written_scores",
 ]

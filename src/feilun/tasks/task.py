@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from abc import abstractmethod
 from collections import Counter
@@ -237,6 +238,16 @@ def task_named(written: str | dict[str, Any]) -> Task:
 def jsonable(answer: Answer) -> dict[str, Any]:
     """What the answer holds, as JSON values."""
     return {name: _plain(value) for name, value in answer._asdict().items()}
+
+
+def written_scores(answer: Answer) -> str | None:
+    """The probabilities in an answer as compact JSON, to four digits: of each label, or of each
+    entity in its order; None where the task has none."""
+    scores = getattr(answer, "scores", None)
+    if scores is not None:
+        return json.dumps({k: round(v, 4) for k, v in scores.items()}, ensure_ascii=False)
+    entities = getattr(answer, "entities", None)
+    return None if entities is None else json.dumps([round(one.score, 4) for one in entities])
 
 
 def _plain(value: Any) -> Any:

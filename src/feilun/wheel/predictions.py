@@ -12,7 +12,7 @@ from feilun.core.i18n import _
 from feilun.models.levels import Levelled, Ready
 from feilun.store.clock import new_id
 from feilun.store.events import FEEDBACK_KINDS, FeedbackRow, PredictionRow, storable
-from feilun.tasks import Answer, jsonable, task_named
+from feilun.tasks import Answer, jsonable, task_named, written_scores
 from feilun.tasks.task import Input, num_characters
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def predict(
         PredictionRow(
             new_id("p"), request, at, release.model.digest, storable(task.written_input(given)),
             answer.written, answer.score, answer.reason, latency, LOCAL_KEY, route, level,
-            characters=num_characters(given), subject=whom,
+            written_scores(answer), characters=num_characters(given), subject=whom,
         )
         for given, answer, level in zip(inputs, answers, levels, strict=True)
     ]  # fmt: skip

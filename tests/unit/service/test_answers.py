@@ -31,6 +31,13 @@ def test_a_prediction_is_durable_before_it_is_answered(running: Running) -> None
     assert rows == {result["id"]: result["label"] for result in said["results"]}
 
 
+def test_every_probability_is_logged(running: Running) -> None:
+    said = classify(running, ["质量不错，推荐耳机", ""])
+    logged = {row["id"]: row["scores"] for row in running.project.events.predictions(0.0)}
+    for result in said["results"]:
+        assert json.loads(logged[result["id"]]) == pytest.approx(result["scores"], abs=6e-5)
+
+
 @pytest.mark.parametrize("text", ["", "   ", "。。。", "\u200b", "\x00"])
 def test_nothing_to_judge_by_gets_no_label(running: Running, text: str) -> None:
     result = classify(running, text)["results"][0]

@@ -54,6 +54,7 @@ def test_its_answers_are_logged_beside_those_that_were_given(running: Running) -
     answer = ask(running, "房间很干净", "服务太差", "…")
     until(lambda: [row["route"] for row in rows(running.project)].count("shadow") == 3)
     found = [row for row in rows(running.project) if row["route"] == "shadow"]
+    assert all(row["scores"] for row in found)
     assert {row["model"] for row in found} == {digest}
     texts = [one for row in found for one in ("房间很干净", "服务太差", "…") if one in row["input"]]
     assert texts == []

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feilun.core.records import conform
-from feilun.tasks import BadAnswer, Entities, Entity, Tag, jsonable, spans
+from feilun.tasks import BadAnswer, Entities, Entity, Tag, jsonable, spans, written_scores
 from feilun.tasks.tag import BadSpans
 
 TASK = Tag()
@@ -150,3 +150,10 @@ def test_answers_have_their_entities_and_how_sure_they_are() -> None:
 def test_labels_of_an_answer_are_counted_once() -> None:
     assert TASK.counted('[[0,1,"B"],[1,2,"A"],[2,3,"B"]]') == ["A", "B"]
     assert TASK.trivial(['[[0,1,"B"]]']) == "[]"
+
+
+def test_the_probability_of_each_entity_is_written_in_their_order() -> None:
+    found = Entities((Entity(0, 3, "PER", 0.98765), Entity(5, 7, "LOC", 0.5)), 0.49)
+    assert written_scores(found) == "[0.9877, 0.5]"
+    assert written_scores(Entities((), 1.0)) == "[]"
+    assert written_scores(Entities(None, 0.0, "empty")) is None

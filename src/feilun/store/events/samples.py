@@ -125,8 +125,7 @@ def opinions(log: EventLog, model: str, spans: Sequence[tuple[float, float]]) ->
 
 
 def costs(log: EventLog, since: float, until: float) -> float:
-    """What the answers of a stretch of time cost, in the project's currency; what shadows cost is
-    paid too."""
+    """What the answers of a stretch of time cost, in the project's currency."""
     with log.database.read() as connection:
         found = connection.scalar(
             sa.text("SELECT sum(cost) FROM predictions WHERE at >= :since AND at < :until"),
