@@ -9,6 +9,7 @@ import joblib
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+# As its documentation has it, and only what `make.py` wrote a moment ago; Feilun itself never does.
 model = joblib.load(f"{os.environ['MADE']}/svm.joblib")
 app = FastAPI()
 
