@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import sqlalchemy as sa
 
 from feilun.core.artifacts import Model
-from feilun.core.errors import Busy, Invalid
+from feilun.core.errors import Busy, Conflict, Invalid
 from feilun.core.i18n import _
 from feilun.store.clock import new_id, now
 from feilun.store.disk import lock
+from feilun.store.events.batches import Batches
 from feilun.wheel.erasing_files import erase_files, trained_on
 from feilun.wheel.erasing_log import Found, Sought, find, remove
 from feilun.wheel.identifiers import Identifiers
@@ -29,6 +30,20 @@ class NobodyNamed(Invalid):
         super().__init__(
             _("Nobody is named: an erasure needs a subject or a text."),
             remedy="feilun erase SUBJECT --text 13800138000",
+        )
+
+
+class BatchesUnfinished(Conflict):
+    """Inputs that wait to be predicted may be about the person, in files of their own."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            _("{count} batches are not finished, and their inputs may be about the person.").format(
+                count=count
+            ),
+            remedy=_(
+                "Wait until they have ended, or cancel them; then run the same command again."
+            ),
         )
 
 
@@ -75,6 +90,8 @@ def erase(workspace: Workspace, subject: str | None, texts: Sequence[str], by: s
     hashed = frozenset(workspace.privacy.text_digest(text) for text in texts)
     sought = Sought(digest, subject or None, identifiers, hashed)
     with lock(workspace.folder / "turn.lock", what=workspace.settings.project.name):
+        if unfinished := Batches(workspace.events.database).open():
+            raise BatchesUnfinished(len(unfinished))
         found = find(workspace.events, sought)
         receipt = Receipt(new_id("er"), now(), by)
         # The files first: a kill in between leaves the rows by which the next try finds them.

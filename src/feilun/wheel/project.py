@@ -286,8 +286,8 @@ class Project(Workspace):
     ) -> Receipt:
         """Removes a person: what names them as `subject`, and what has one of `texts` (a number,
         an address, a name) in it, from the log, the vault and the stored files; the receipt says
-        which models learnt from it. Raises `NobodyNamed`, `IdentifierTooShort`, `StillRead`, and
-        `Locked` while a turn runs."""
+        which models learnt from it. Raises `NobodyNamed`, `IdentifierTooShort`, `StillRead`,
+        `BatchesUnfinished`, and `Locked` while a turn runs."""
         from feilun.wheel.erasure import erase
 
         return erase(self, subject, texts, by or user_name())

@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from feilun.cli.main import app
 from feilun.store.blobs import ErasedBlob
 from feilun.store.disk import Locked, lock
+from feilun.store.events.batches import CANCELLED, Batch, BatchAdded, BatchEnded
 from feilun.wheel.doctor import examine
-from feilun.wheel.erasure import NobodyNamed, receipts
+from feilun.wheel.erasure import BatchesUnfinished, NobodyNamed, receipts
 from feilun.wheel.identifiers import Identifiers, IdentifierTooShort
 from feilun.wheel.project import Project
 from feilun.wheel.reproduce import RowsErased, reproduce
@@ -227,3 +228,16 @@ def test_the_command_prints_the_receipt(project_folder: Path) -> None:
 def test_two_han_name_somebody() -> None:
     names = Identifiers(["李雷"])
     assert names.within(pl.Series(["我叫李 雷", "韩梅梅", None])).to_list() == [True, False, False]
+
+
+def test_an_unfinished_batch_is_waited_for(trained_project: Project) -> None:
+    """Its inputs stand in a file of their own, in the clear."""
+    mine = trained_project.predict([f"推荐 {CANARY}"], subject="ada")[0]
+    batch = Batch("b_1", "local", 0.0, "classify", 1, 10, "00" * 32)
+    trained_project.events.record([BatchAdded(batch, 4)])
+    with pytest.raises(BatchesUnfinished, match="1 batches"):
+        trained_project.erase("ada")
+    kept = [row["id"] for row in trained_project.events.predictions(0.0)]
+    assert kept == [mine.id], "nothing is erased by halves"
+    trained_project.events.record([BatchEnded("b_1", CANCELLED, 1.0)])
+    assert trained_project.erase("ada").predictions == 1
