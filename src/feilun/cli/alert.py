@@ -67,10 +67,12 @@ def silence(
     project: ProjectFolder = HERE,
 ) -> None:
     """Says until when it is silent."""
+    from feilun.cli.times import duration_seconds
     from feilun.wheel import alerts
 
+    seconds = duration_seconds(duration)
     with open_project(project) as opened:
-        made = alerts.silence(opened, name, duration)
+        made = alerts.silence(opened, name, seconds)
     typer.secho("✓ ", fg="green", nl=False)
     if made.until > made.at:
         typer.echo(

@@ -39,6 +39,9 @@ def release(
     from feilun.cli.output import print_json
     from feilun.wheel import shadow as shadows
 
+    if shadow is not None and no_shadow:
+        raise typer.BadParameter(_("it contradicts --shadow"), param_hint="--no-shadow")
+
     with open_project(project) as opened:
         if shadow is not None:
             shadows.put(opened, shadow)

@@ -21,13 +21,13 @@ class BadTime(Invalid):
             _("'{text}' is no time that is understood; for example: {example}.").format(
                 text=shortened(text), example=example
             ),
-            remedy=_("Write a number with s, m, h, d or w behind it (90d), or a day (2027-01-31)."),
+            remedy=_("Write durations as 90d (s, m, h, d, w), days as 2027-01-31."),
         )
 
 
 def duration_seconds(text: str) -> float:
     """The seconds of `24h`, `90d`, `0s`; raises `BadTime`."""
-    found = _DURATION.fullmatch(text.strip())
+    found = _DURATION.fullmatch(text.strip().lower())
     seconds = int(found[1]) * _SECONDS[found[2]] if found else -1
     if not 0 <= seconds <= _LONGEST_SECONDS:
         raise BadTime(text, "24h")
@@ -46,7 +46,7 @@ def moment(text: str) -> str:
     """The time, ISO 8601 in UTC, that is `90d` from now, or with which the day `2027-01-31`
     begins; raises `BadTime`, also where it is not in the future."""
     now = datetime.now(UTC)
-    if _DURATION.fullmatch(text.strip()):
+    if _DURATION.fullmatch(text.strip().lower()):
         then = now + timedelta(seconds=duration_seconds(text))
     else:
         then = datetime.combine(day(text), datetime.min.time(), UTC)

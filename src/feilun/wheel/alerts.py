@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from feilun.core.errors import Invalid, shortened
+from feilun.core.errors import Invalid
 from feilun.core.i18n import _
 from feilun.core.message import Message
 from feilun.stages.monitor import Level, Signal
@@ -18,18 +17,17 @@ from feilun.team import user_name
 if TYPE_CHECKING:
     from feilun.wheel.project import Project
 
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_DURATION = re.compile(r"([0-9]{1,6})\s*([smhd])")
-LONGEST_DAYS = 365
+LONGEST_SECONDS = 365 * 86_400.0
+"""Of a silence: one that nobody remembers must end."""
 
 
-class DurationInvalid(Invalid):
-    """A stretch of time is none, or too long."""
+class BadSilence(Invalid):
+    """A silence would last longer than it may, or no time at all."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, seconds: float) -> None:
         super().__init__(
-            _("'{text}' is no time such as 30m, 2h or 1d, up to {days} days.").format(
-                text=shortened(text), days=LONGEST_DAYS
+            _("A silence lasts from 0 seconds to {days:.0f} days, not {seconds:g} seconds.").format(
+                days=LONGEST_SECONDS / 86_400, seconds=seconds
             ),
             remedy="feilun alert silence NAME 2h",
         )
@@ -64,26 +62,19 @@ def look(
     return alerts(project).look(heard, patience, time.time() if now is None else now, apart)
 
 
-def silence(project: Project, name: str, duration: str, by: str | None = None) -> Silence:
+def silence(project: Project, name: str, seconds: float, by: str | None = None) -> Silence:
     """From now on, for so long, alerts whose name fits (`*` stands for anything) are not told;
-    `0s` ends a silence. Raises `DurationInvalid`."""
+    0 ends a silence. Raises `BadSilence`."""
+    if not 0 <= seconds <= LONGEST_SECONDS:
+        raise BadSilence(seconds)
     now = time.time()
-    return alerts(project).silence(storable(name), now + seconds(duration), by or user_name(), now)
+    return alerts(project).silence(storable(name), now + seconds, by or user_name(), now)
 
 
 def acknowledge(project: Project, name: str, by: str | None = None) -> list[AlertRow]:
     """The open alerts with that name or id, which somebody has taken on now; raises
     `AlertNotFound`."""
     return alerts(project).acknowledge(storable(name), by or user_name(), time.time())
-
-
-def seconds(duration: str) -> float:
-    """The seconds of `90s`, `30m`, `2h`, `1d`; raises `DurationInvalid`."""
-    found = _DURATION.fullmatch(duration.strip().lower())
-    long = float(found[1]) * _SECONDS[found[2]] if found else -1.0
-    if not 0 <= long <= LONGEST_DAYS * _SECONDS["d"]:
-        raise DurationInvalid(duration)
-    return long
 
 
 def shown(alert: AlertRow) -> dict[str, Any]:

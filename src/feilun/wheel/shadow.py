@@ -49,7 +49,7 @@ class AlreadyLive(Conflict):
     def __init__(self, ref: str) -> None:
         super().__init__(
             _("{ref} is live: beside itself it would show nothing.").format(ref=ref),
-            remedy="feilun release --shadow model/latest",
+            remedy="feilun turn",
         )
 
 

@@ -72,7 +72,8 @@ def test_alerts_are_listed_silenced_and_taken_on(
     assert taken[0]["acked_by"]
     assert "refused" in run(project, capsys, "alert", "ack", "refused")
     assert "no open alert" in run(project, capsys, "alert", "ack", "other", code=3)
-    assert "2h" in run(project, capsys, "alert", "silence", "x", "soon", code=2)
+    assert "24h" in run(project, capsys, "alert", "silence", "x", "soon", code=2)
+    assert "365 days" in run(project, capsys, "alert", "silence", "x", "500d", code=2)
 
 
 def test_a_look_by_hand_counts(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

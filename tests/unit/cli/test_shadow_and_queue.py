@@ -67,3 +67,9 @@ def test_what_waits_is_shown_and_taken_off_by_a_correction(here: Path, capsys: C
     assert "p_0" in said(capsys, ["feedback", "queue"])
     said(capsys, ["feedback", "add", "p_0", "correction", "正面"])
     assert [one["id"] for one in parsed(capsys, ["feedback", "queue"])["entries"]] == ["p_1", "p_2"]
+
+
+def test_into_the_shadow_and_out_of_it_at_once_is_refused(capsys: Cap) -> None:
+    assert "contradicts --shadow" in told(
+        capsys, ["release", "--shadow", "model/latest", "--no-shadow"], 2
+    )

@@ -27,7 +27,7 @@ def test_alerts_are_listed_in_the_language_of_the_request(running: Running) -> N
         "object": "list", "data": [], "silences": [],
     }  # fmt: skip
     raise_one(running)
-    alerts.silence(running.project, "other*", "2h", "me")
+    alerts.silence(running.project, "other*", 7200.0, "me")
     content = running.client.get("/v1/alerts").json()
     (alert,) = content["data"]
     assert (alert["name"], alert["raised_at"], alert["cleared_at"]) == ("refused", 2.0, None)
