@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,12 +12,12 @@ import polars as pl
 import sqlalchemy as sa
 from pydantic import Field
 
-from feilun.core.records import GATEWAY_SOURCE, SCHEMA, TEACHER_SOURCE
-from feilun.stages.collect.source import Piece, Quarantine, Source
+from feilun.core.records import GATEWAY_SOURCE, TEACHER_SOURCE
+from feilun.stages.collect.logged import Wanted, logged, time_of_row
+from feilun.stages.collect.source import Piece, Source
 
 CHUNK = 5_000
 """Exchanges in memory at a time."""
-_LOG = Path(".feilun") / "events.db"
 _SAID = (
     "(SELECT value FROM feedback f WHERE f.prediction = x.id AND f.kind = '{kind}'"
     " ORDER BY f.seq DESC LIMIT 1) AS {kind}"
@@ -65,20 +63,8 @@ class Gateway(Source):
 
     def pieces(self, root: Path, since: str | None) -> Iterator[Piece]:
         """One piece: the chats since the last turn; none while there is no event log."""
-        path = root / _LOG
-        if not path.exists():
-            return
-        after, newest = int(since or 0), _newest(path)
-        if newest < after:  # another log lies there now
-            after = 0
-        identity = hashlib.sha256(f"{after} {newest}".encode()).hexdigest()
-
-        def frames(_quarantine: Quarantine) -> Iterator[pl.DataFrame]:
-            for rows in _chunks(path, after, newest):
-                yield self._records(rows)
-
         name = GATEWAY_SOURCE if self.measured else TEACHER_SOURCE
-        yield Piece(name, identity, frames, lambda: str(newest))
+        return logged(name, root, since, Wanted("exchanges", _ROWS, CHUNK), self._records)
 
     def label(self, answer: str) -> str | None:
         """The label in an answer; None where it is none."""
@@ -105,23 +91,24 @@ class Gateway(Source):
         plain = answer.strip(_AROUND).casefold()
         return next((label for label in self.labels if label.casefold() == plain), None)
 
-    def _records(self, rows: list[Any]) -> pl.DataFrame:
-        kept = [row for row in rows if not self.system or self.system in _first(row.messages)]
-        found = [(self.text(row.text), self._labelled(row), row.seq, row.at) for row in kept]
+    def _records(self, rows: list[dict[str, Any]]) -> pl.DataFrame:
+        kept = [row for row in rows if not self.system or self.system in _first(row["messages"])]
+        found = [
+            (self.text(row["text"]), self._labelled(row), row["seq"], row["at"]) for row in kept
+        ]
         schema = {"text": pl.String, "label": pl.String, "row": pl.Int64, "at": pl.Float64}
         frame = pl.DataFrame(
             [row for row in found if row[0] is not None], schema=schema, orient="row"
         )
-        time = (pl.col("at") * 1e6).round().cast(pl.Int64).cast(SCHEMA["time"])
-        return frame.select("text", "label", "row", time.alias("time"))
+        return frame.select("text", "label", "row", time_of_row())
 
-    def _labelled(self, row: Any) -> str | None:
-        if row.correction is not None:
-            return str(json.loads(row.correction)).strip()
-        rating = None if row.rating is None else json.loads(row.rating)
-        if row.answer is None or (rating is not None and float(rating) < _BAD_RATING):
+    def _labelled(self, row: dict[str, Any]) -> str | None:
+        if row["correction"] is not None:
+            return str(json.loads(row["correction"])).strip()
+        rating = None if row["rating"] is None else json.loads(row["rating"])
+        if row["answer"] is None or (rating is not None and float(rating) < _BAD_RATING):
             return None
-        return self.label(row.answer)
+        return self.label(row["answer"])
 
 
 def _from_json(answer: str, key: str) -> str | None:
@@ -143,25 +130,3 @@ def _first(messages: str) -> str:
     found = json.loads(messages)
     content = found[0].get("content") if found and isinstance(found[0], dict) else None
     return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
-
-
-def _newest(path: Path) -> int:
-    from feilun.store import EventLog
-
-    with closing(EventLog(path)) as log, log.database.read() as connection:
-        return int(connection.scalar(sa.text("SELECT max(seq) FROM exchanges")) or 0)
-
-
-def _chunks(path: Path, after: int, newest: int) -> Iterator[list[Any]]:
-    """The rows, each chunk by a read of its own: no long one holds back the log's writers."""
-    from feilun.store import EventLog
-
-    with closing(EventLog(path)) as log:
-        while True:
-            with log.database.read() as connection:
-                values = {"after": after, "newest": newest, "limit": CHUNK}
-                rows = list(connection.execute(_ROWS, values))
-            if not rows:
-                return
-            after = rows[-1].seq
-            yield rows

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,12 +10,12 @@ import polars as pl
 import sqlalchemy as sa
 from pydantic import Field
 
-from feilun.core.records import PREDICTIONS_SOURCE, SCHEMA
-from feilun.stages.collect.source import Piece, Quarantine, Source
+from feilun.core.records import PREDICTIONS_SOURCE
+from feilun.stages.collect.logged import Wanted, logged, time_of_row
+from feilun.stages.collect.source import Piece, Source
 
 CHUNK = 20_000
 """Predictions in memory at a time."""
-_LOG = Path(".feilun") / "events.db"
 _ROWS = sa.text(
     "SELECT seq, id, kept, at, input, label, score FROM predictions p"
     " WHERE seq > :after AND seq <= :newest AND kept IN ('full', 'masked', 'vault')"
@@ -49,19 +47,8 @@ class Predictions(Source):
 
     def pieces(self, root: Path, since: str | None) -> Iterator[Piece]:
         """One piece: the predictions since the last turn; none while there is no event log."""
-        path = root / _LOG
-        if not path.exists():
-            return
-        after, newest = int(since or 0), _newest(path)
-        if newest < after:  # another log lies there now
-            after = 0
-        identity = hashlib.sha256(f"{after} {newest}".encode()).hexdigest()
-
-        def frames(_quarantine: Quarantine) -> Iterator[pl.DataFrame]:
-            for rows in _chunks(path, after, newest):
-                yield self._records(rows)
-
-        yield Piece(PREDICTIONS_SOURCE, identity, frames, lambda: str(newest))
+        wanted = Wanted("predictions", _ROWS, CHUNK, sealed=True)
+        return logged(PREDICTIONS_SOURCE, root, since, wanted, self._records)
 
     def _records(self, rows: list[dict[str, Any]]) -> pl.DataFrame:
         schema = {
@@ -78,30 +65,5 @@ class Predictions(Source):
             "text",
             pl.when(sure).then("label").alias("label"),
             "row",
-            (pl.col("at") * 1e6).round().cast(pl.Int64).cast(SCHEMA["time"]).alias("time"),
+            time_of_row(),
         )
-
-
-def _newest(path: Path) -> int:
-    from feilun.store import EventLog
-
-    with closing(EventLog(path)) as log, log.database.read() as connection:
-        return int(connection.scalar(sa.text("SELECT max(seq) FROM predictions")) or 0)
-
-
-def _chunks(path: Path, after: int, newest: int) -> Iterator[list[dict[str, Any]]]:
-    """The rows whose texts are there, opened. Each chunk is read by itself: no long read holds
-    back the log's writers."""
-    from feilun.store import EventLog
-    from feilun.store.events.vault import REMOVED
-
-    with closing(EventLog(path)) as log:
-        while True:
-            with log.database.read() as connection:
-                values = {"after": after, "newest": newest, "limit": CHUNK}
-                found = connection.execute(_ROWS, values).mappings()
-                rows = log.vault.open(connection, map(dict, found), "input", "id", "kept")
-            if not rows:
-                return
-            after = rows[-1]["seq"]
-            yield [row for row in rows if row["kept"] != REMOVED]
