@@ -12,7 +12,7 @@ SERVE := benchmarks/.venv-serve
 SERVE_STAMP := $(SERVE)/.ready
 INSTALLED_FROM := pyproject.toml constraints.txt hatch_build.py
 
-.PHONY: help setup check test demo bench native messages format clean
+.PHONY: help setup check test reliability demo bench native messages format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ check: setup ## style, types, import rules
 
 test: setup ## every test
 	$(BIN)/python -m pytest
+
+reliability: setup ## the tests against faults and attacks, and docs/reliability.md
+	$(BIN)/python -m pytest -m reliability --evidence
 
 demo: setup ## the main job on real data
 	$(BIN)/feilun demo

@@ -1,4 +1,5 @@
-"""A small trained project, made once and copied for every test that asks for one."""
+"""A small trained project, made once and copied for every test that asks for one; and what the
+tests against faults and attacks found."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from feilun.wheel.project import Project
+from tests.evidence import PAGE, Evidence
 
 GOOD = (
     "物流很快，{thing}也好",
@@ -88,3 +90,40 @@ def trained_project(project_folder: Path) -> Iterator[Project]:
     """A copy of the trained project, opened."""
     with Project.open(project_folder) as project:
         yield project
+
+
+_EVIDENCE = pytest.StashKey[Evidence]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--evidence", action="store_true", help=f"write {PAGE.name} from what the tests found"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_EVIDENCE] = Evidence()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "evidence" in getattr(item, "fixturenames", ()):
+            item.add_marker("reliability")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Writes the page of a run in which everything passed and no row is lacking."""
+    if not session.config.getoption("--evidence"):
+        return
+    evidence = session.config.stash[_EVIDENCE]
+    if exitstatus or evidence.lacking:
+        print("", f"{PAGE.name} is not written", *evidence.lacking, sep="\n")
+        session.exitstatus = exitstatus or 1
+        return
+    PAGE.write_text(evidence.page(), encoding="utf-8")
+
+
+@pytest.fixture
+def evidence(request: pytest.FixtureRequest) -> Evidence:
+    """Where a test against a fault or an attack says what it found; see tests/evidence.py."""
+    return request.config.stash[_EVIDENCE]
