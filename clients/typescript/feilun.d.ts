@@ -164,6 +164,8 @@ export interface EntityFound {
 export interface EraseAnswer {
   id: string;
   at: string;
+  /** the name of the key */
+  by: string;
   predictions: number;
   feedback: number;
   /** keys of the vault */
@@ -545,7 +547,7 @@ export interface Vector {
   embedding: number[];
 }
 
-/** Where it hurts. */
+/** The weakest slices. */
 export interface WeakestList {
   /** seconds since 1970 */
   since: number;
@@ -639,7 +641,7 @@ export declare class Feilun {
   models(options?: CallOptions): Promise<ModelList>;
   /** Is everything as it was?: GET /v1/monitor */
   signals(query: { hours?: number | null }, options?: CallOptions): Promise<SignalList>;
-  /** Where does it hurt?: GET /v1/monitor/weakest */
+  /** List the weakest slices: GET /v1/monitor/weakest */
   weakest(query: { days?: number | null }, options?: CallOptions): Promise<WeakestList>;
   /** Metrics for Prometheus: GET /metrics */
   prometheus(options?: CallOptions): Promise<string>;

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from test_service import serving
+from tests.service_process import serving
 
 from feilun.core.stage import STAGES
 from feilun.wheel.project import Project

@@ -65,14 +65,19 @@ def silence(
     name: Name,
     duration: Annotated[str, typer.Argument(help=_("30m, 2h, 1d; 0s ends it."))],
     project: ProjectFolder = HERE,
+    as_json: AsJson = False,
 ) -> None:
     """Says until when it is silent."""
+    from feilun.cli.output import print_json
     from feilun.cli.times import duration_seconds
     from feilun.wheel import alerts
 
     seconds = duration_seconds(duration)
     with open_project(project) as opened:
         made = alerts.silence(opened, name, seconds)
+    if as_json:
+        print_json(made._asdict())
+        return
     typer.secho("✓ ", fg="green", nl=False)
     if made.until > made.at:
         typer.echo(

@@ -34,13 +34,13 @@ def erase(
     with open_project(project) as opened:
         receipt = opened.erase(subject, texts=text or ())
     if as_json:
-        print_json(receipt._asdict())
+        print_json(receipt.shown())
         return
     typer.secho("✓ ", fg="green", nl=False)
     typer.echo(
         _(
-            "{predictions:,} predictions, {feedback:,} feedback and {others:,} other rows are out "
-            "of the log; {rows:,} records are out of {files:,} stored files ({id})"
+            "out of the log: {predictions:,} prediction(s), {feedback:,} feedback, {others:,} "
+            "other row(s); out of {files:,} stored file(s): {rows:,} record(s) ({id})"
         ).format(**receipt._asdict())
     )
     for source, count in receipt.sources:

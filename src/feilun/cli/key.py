@@ -14,6 +14,7 @@ from feilun.core.i18n import N_, _
 
 if TYPE_CHECKING:
     from feilun.team import Key
+    from feilun.wheel.usage import KeyUsage
 
 SCOPES = ("predict", "feedback", "read", "chat", "erase")
 
@@ -75,7 +76,7 @@ def register(app: App) -> None:
     app.add_typer(group, name="key")
 
 
-def add(
+def add(  # noqa: PLR0913, PLR0917  # each is an option of the command
     name: Annotated[str, typer.Argument(help=_("Who or what will use it."))],
     scope: Annotated[
         list[str] | None,
@@ -85,6 +86,7 @@ def add(
     per_minute: PerMinute = None,
     burst: Burst = None,
     monthly: Monthly = None,
+    monthly_cost: MonthlyCost = None,
     project: ProjectFolder = HERE,
     as_json: AsJson = False,
 ) -> None:
@@ -97,7 +99,7 @@ def add(
         if wanted not in SCOPES:
             raise UnknownScope(wanted)
     expires_at = None if expires is None else moment(expires)
-    limits = Limits(per_minute or None, burst or None, monthly or None)
+    limits = Limits(per_minute or None, burst or None, monthly or None, monthly_cost or None)
     with open_project(project) as opened:
         key = opened.keys.add(
             name,
@@ -195,10 +197,15 @@ def rotate(
         typer.echo(key)
 
 
-def revoke(identity: Identity, project: ProjectFolder = HERE) -> None:
+def revoke(identity: Identity, project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
     """Revokes it; a running service refuses it within a second."""
+    from feilun.cli.output import print_json
+
     with open_project(project) as opened:
-        opened.keys.revoke(identity)
+        key = opened.keys.revoke(identity)
+    if as_json:
+        print_json(_shown(key, None))
+        return
     _done(_("Key {id} is revoked.").format(id=identity))
 
 
@@ -233,7 +240,7 @@ def usage(
                 f"{entry.characters:,}",
                 f"{entry.tokens:,}",
                 f"{entry.cost:,.4g}",
-                "" if entry.left is None else f"{entry.left:,}",
+                _left(entry),
                 "" if entry.last_used is None else local_time(_utc(entry.last_used)),
             ]
             for entry in found
@@ -253,6 +260,14 @@ def _limits(key: Key) -> str:
     """The limits in words; empty where there are none."""
     given = ((getattr(key.limits, name), said) for name, said in _SAID)
     return ", ".join(_(said).format(count=count) for count, said in given if count is not None)
+
+
+def _left(entry: KeyUsage) -> str:
+    """What a key may still use this month; empty where there is no limit."""
+    left = [] if entry.left is None else [f"{entry.left:,}"]
+    if entry.cost_left is not None:
+        left.append(_("to spend: {cost:,.4g}").format(cost=entry.cost_left))
+    return ", ".join(left)
 
 
 def _shown(key: Key, last_used: str | None) -> dict[str, object]:

@@ -40,6 +40,7 @@ from feilun.cli import (  # noqa: E402
     diff,
     doctor,
     erase,
+    erasures,
     evaluate,
     export,
     feedback,
@@ -101,6 +102,7 @@ for module in (
     key,
     log,
     erase,
+    erasures,
     doctor,
     demo,
 ):

@@ -1,4 +1,4 @@
-"""`feilun monitor`: what the last hours look like, and where it hurts."""
+"""`feilun monitor`: what the last hours look like, and the weakest slices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def register(app: App) -> None:
         invoke_without_command=True,
         callback=monitor,
     )
-    group.command("hurt", help=_("Show where answers are wrong or unsure most often."))(hurt)
+    group.command("weakest", help=_("Show where answers are wrong or unsure most often."))(weakest)
     group.command("dashboard", help=_("Print a dashboard for Grafana, as JSON."))(dashboard)
     app.add_typer(group, name="monitor")
 
@@ -57,7 +57,7 @@ def monitor(
         typer.echo(str(signal.message))
 
 
-def hurt(
+def weakest(
     context: typer.Context,
     days: Annotated[float, typer.Option(min=0.01, max=366, help=_("How far back."))] = 7.0,
     project: ProjectFolder = HERE,
@@ -66,7 +66,7 @@ def hurt(
     """Prints the weakest slices, by feedback and by confidence."""
     from feilun.cli.output import print_json
 
-    # The group has the option too: `feilun monitor -C FOLDER hurt` means that folder.
+    # The group has the option too: `feilun monitor -C FOLDER weakest` means that folder.
     group = context.parent.params if context.parent is not None else {}
     folder = project if project != HERE else group.get("project", HERE)
     with open_project(folder) as opened:

@@ -54,12 +54,17 @@ def list_channels(project: ProjectFolder = HERE, as_json: AsJson = False) -> Non
 def send_test(
     name: Annotated[str, typer.Argument(help=_("The channel's name."))],
     project: ProjectFolder = HERE,
+    as_json: AsJson = False,
 ) -> None:
     """Sends one message of the event `test`, and says whether it arrived."""
+    from feilun.cli.output import print_json
     from feilun.wheel import notices
 
     with open_project(project) as opened:
         identity = notices.test(opened, name)
+    if as_json:
+        print_json({"id": identity, "channel": name})
+        return
     typer.secho("✓ ", fg="green", nl=False)
     typer.echo(_("{id} arrived at {name}").format(id=identity, name=name))
 
@@ -93,23 +98,31 @@ def dead(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
     )
 
 
-def retry(identity: Letter = None, project: ProjectFolder = HERE) -> None:
+def retry(identity: Letter = None, project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
     """Puts dead letters back; a running service sends them."""
     import time
 
+    from feilun.cli.output import print_json
     from feilun.wheel import notices
 
     with open_project(project) as opened:
         count = notices.outbox(opened).retry(identity, time.time())
+    if as_json:
+        print_json({"waiting": count})
+        return
     typer.secho("✓ ", fg="green", nl=False)
     typer.echo(_("{count:,} message(s) wait to be sent again").format(count=count))
 
 
-def drop(identity: Letter = None, project: ProjectFolder = HERE) -> None:
+def drop(identity: Letter = None, project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
     """Throws dead letters away."""
+    from feilun.cli.output import print_json
     from feilun.wheel import notices
 
     with open_project(project) as opened:
         count = notices.outbox(opened).drop(identity)
+    if as_json:
+        print_json({"dropped": count})
+        return
     typer.secho("✓ ", fg="green", nl=False)
     typer.echo(_("{count:,} message(s) thrown away").format(count=count))

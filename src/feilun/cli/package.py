@@ -22,7 +22,7 @@ def register(app: App) -> None:
 
 def package(
     folder: Annotated[Path, typer.Argument(help=_("Empty, or not there yet."), metavar="FOLDER")],
-    model: Annotated[str, typer.Option(help=_("Which model."), metavar="REF")] = "model/live",
+    ref: Annotated[str, typer.Option(help=_("Which model."), metavar="REF")] = "model/live",
     force: Annotated[
         bool, typer.Option("--force", help=_("Update the package that is there; its log stays."))
     ] = False,
@@ -42,7 +42,7 @@ def package(
     from feilun.cli.output import print_json
 
     with open_project(project) as opened:
-        opened.package(folder, model, force=force, wheel=wheel)
+        opened.package(folder, ref, force=force, wheel=wheel)
     if as_json:
         print_json({"folder": str(folder)})
         return

@@ -1,4 +1,4 @@
-"""The page of the signals, and of where it hurts."""
+"""The page of the signals, and of the weakest slices."""
 
 from __future__ import annotations
 

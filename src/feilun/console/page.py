@@ -14,7 +14,8 @@ class Page(Part):
 
     `title` names it; `stage` is the word of the wheel that it belongs to, in whose order the pages
     are linked (none: behind all). `template` is the Jinja text of its content: everything is
-    escaped, `_()` speaks the reader's language, and no script runs. Its values come from `values`.
+    escaped, `_()` speaks the reader's language, and no script runs. Its values come from `values`;
+    `viewer` is the API key (`feilun.team.Key`) with which the reader is signed in.
     """
 
     kind: ClassVar[str] = "page"

@@ -19,6 +19,7 @@ from feilun.core.errors import FeilunError
 from feilun.core.i18n import _, language
 from feilun.core.part import find, names
 from feilun.core.stage import STAGES
+from feilun.team import Key
 from feilun.version import __version__
 from feilun.wheel.alerts import alerts
 from feilun.wheel.describe import stage_name
@@ -79,14 +80,21 @@ def further() -> dict[str, Page]:
     return {f"/console/{page.use}": page for page in found}
 
 
-def page(page: Page, path: str, project: Project) -> Response:
-    """A further page: its template, filled, in the frame of all."""
-    content = _environment().from_string(page.template).render(**page.values(project))
+def page(page: Page, path: str, project: Project, viewer: Key | None = None) -> Response:
+    """A further page for whoever is signed in with the key `viewer`."""
+    return framed(
+        page.template, _(page.title), path, project, viewer=viewer, **page.values(project)
+    )
+
+
+def framed(template: str, title: str, path: str, project: Project, **values: Any) -> Response:
+    """A template's text, filled, in the frame of all further pages."""
+    content = _environment().from_string(template).render(**values)
     return _page(
         "page.html",
         path,
         signed_in=True,
-        title=_(page.title),
+        title=title,
         content=Markup(content),  # noqa: S704
         open_alerts=alerts(project).count(),
     )

@@ -1,4 +1,4 @@
-"""The page of the log's privacy: how texts are kept, for how long, and who was erased when."""
+"""The page of the log's privacy: how texts are kept, for how long, and what was erased when."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 from feilun.console.overview import moment
 from feilun.console.page import Page
 from feilun.core.i18n import N_, _
-from feilun.wheel.erasure import receipts
 from feilun.wheel.project import Project
 
 
 class PrivacyPage(Page):
-    """What `[serve.log]` says, and the receipts of erasures: figures, no names."""
+    """What `[serve.log]` says, a form to erase a person for keys that may, and the receipts of
+    erasures: figures, no names."""
 
     use: ClassVar[str] = "privacy"
     stage: ClassVar[str] = "serve"
@@ -32,5 +32,5 @@ class PrivacyPage(Page):
                 (what, _("never") if count is None else _("{count} days").format(count=count))
                 for what, count in days.items()
             ],
-            "receipts": [{**one._asdict(), "at": moment(one.at)} for one in receipts(project)],
+            "receipts": [{**one._asdict(), "at": moment(one.at)} for one in project.erasures()],
         }

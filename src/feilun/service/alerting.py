@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import subprocess
 import sys
 import threading
@@ -71,12 +72,16 @@ class Watch:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            # Ctrl-C is for the service, which gives the look up.
+            start_new_session=True,
         ) as process:
             while process.poll() is None:
                 if self._stop.wait(0.1) or time.monotonic() > deadline:
                     process.kill()
             told = process.stdout.read() if process.stdout is not None else b""
-        if self._stop.is_set():
+        # A supervisor tells both processes to end, and the look may be gone before the service
+        # has begun to close.
+        if self._stop.is_set() or process.returncode == -signal.SIGTERM:
             return {}
         if process.returncode:
             raise ChildProcessError

@@ -33,6 +33,7 @@ from feilun.service.telemetry.answered import Teller
 from feilun.service.telemetry.traces import Finished
 from feilun.team import Key
 from feilun.team import Scope as KeyScope
+from feilun.team.keys import ScopeMissing
 
 LANGUAGE_COOKIE = "feilun_lang"
 SAFE = frozenset({"GET", "HEAD"})
@@ -142,6 +143,8 @@ class Gate:
                 if state["session"] is None:
                     await RedirectResponse("/console/sign-in", 303)(scope, receive, send)
                     return
+                if rule.scope is not None and rule.scope not in state["session"].scopes:
+                    raise ScopeMissing(rule.scope)
             if rule.body is not None:
                 limit = self._service.project.settings.serve.max_body_bytes
                 bodies.check_type(headers.get("content-type", ""), rule.body)

@@ -31,13 +31,15 @@ class Need(StrEnum):
 
 class Rule(NamedTuple):
     """What a request must bring: a key with a scope, a console session or nothing; the media
-    type of its body; whether people (`page`) or programs read the answer; and whether the route
-    itself reads the body as it arrives (`streamed`), within limits of its own."""
+    type of its body; whether people (`page`) or programs read the answer; whether the route
+    itself reads the body as it arrives (`streamed`), within limits of its own; and the scope that
+    the key of the session must have (`scope`)."""
 
     need: Need | Scope
     body: str | None = None
     page: bool = False
     streamed: bool = False
+    scope: Scope | None = None
 
 
 TABLE: dict[tuple[str, str], Rule] = {
@@ -76,6 +78,7 @@ TABLE: dict[tuple[str, str], Rule] = {
     ("GET", "/console/sign-in"): Rule(Need.PUBLIC, page=True),
     ("POST", "/console/sign-in"): Rule(Need.PUBLIC, FORM, page=True),
     ("POST", "/console/sign-out"): Rule(Need.SESSION, FORM, page=True),
+    ("POST", "/console/privacy"): Rule(Need.SESSION, FORM, page=True, scope=Scope.ERASE),
     ("GET", "/console/static/console.css"): Rule(Need.PUBLIC),
     ("GET", "/console/static/wheel.svg"): Rule(Need.PUBLIC),
 }

@@ -39,6 +39,7 @@ class EraseAnswer(BaseModel):
 
     id: str = Field(examples=["er_01a200d5f685b3e20c7b877"])
     at: str
+    by: str = Field(description=N_("the name of the key"), examples=["officer"])
     predictions: int
     feedback: int
     keys: int = Field(description=N_("keys of the vault"))

@@ -44,7 +44,7 @@ class SliceEntry(BaseModel):
 
 
 class WeakestList(BaseModel):
-    """Where it hurts."""
+    """The weakest slices."""
 
     since: float = Field(description=N_("seconds since 1970"))
     answers: int = Field(ge=0)

@@ -220,18 +220,20 @@ class Keyring:
             raise KeyNotFound(identity)
         return _stored(row).key
 
-    def revoke(self, identity: str) -> None:
-        """Makes the key useless from now on; raises `KeyNotFound`."""
+    def revoke(self, identity: str) -> Key:
+        """The key, useless from now on; raises `KeyNotFound`."""
         with self._control.database.write() as connection:
-            changed = connection.execute(
+            connection.execute(
                 sa.text(
                     "UPDATE keys SET revoked_at = coalesce(revoked_at, :at),"
                     f" changed = {_NEXT} WHERE id = :id"
                 ),
                 {"at": now(), "id": storable(identity)},
             )
-            if changed.rowcount == 0:
-                raise KeyNotFound(identity)
+            row = connection.execute(_ONE, {"id": storable(identity)}).mappings().first()
+        if row is None:
+            raise KeyNotFound(identity)
+        return _stored(row).key
 
     def check(self, text: str) -> Key:
         """The key whose text this is; raises `MistypedKey`, which needs no look-up, and `NoKey`,

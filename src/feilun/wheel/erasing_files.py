@@ -9,13 +9,22 @@ import polars as pl
 import sqlalchemy as sa
 
 from feilun.core.artifacts import Artifact, Model
-from feilun.core.records import FEEDBACK_SOURCE, LEARNT_ONLY, PREDICTIONS_SOURCE, parquet
+from feilun.core.records import (
+    FEEDBACK_SOURCE,
+    GATEWAY_SOURCE,
+    LEARNT_ONLY,
+    PREDICTIONS_SOURCE,
+    TEACHER_SOURCE,
+    parquet,
+)
 from feilun.store.control import StoredArtifact
 from feilun.wheel.erasing_log import Found
 from feilun.wheel.identifiers import Identifiers
 from feilun.wheel.workspace import Workspace
 
 _PARQUET = b"PAR1"
+_OF_THE_LOG = (*LEARNT_ONLY, GATEWAY_SOURCE)
+"""Sources that read the project's own log, where the rows are gone."""
 _LEAST_TEXT = 8
 """Characters of a record's text that is looked for in files which are no tables."""
 
@@ -54,7 +63,7 @@ def erase_files(
         changed += _rest(workspace, later, rows, identifiers, receipt)
     if rows is None:
         return FilesErased(tuple(changed), 0, {})
-    outside = [source for source in rows["source"] if source and source not in LEARNT_ONLY]
+    outside = [source for source in rows["source"] if source and source not in _OF_THE_LOG]
     return FilesErased(tuple(changed), rows.height, dict(sorted(Counter(outside).items())))
 
 
@@ -106,12 +115,17 @@ def _made_of(frame: pl.DataFrame, found: Found) -> pl.Expr:
     """Whether a record was made of a removed row of the log."""
     if not {"source", "row"} <= set(frame.columns):
         return pl.repeat(False, pl.len())
-    by_source = {FEEDBACK_SOURCE: found.feedback, PREDICTIONS_SOURCE: found.predictions}
+    by_source = {
+        FEEDBACK_SOURCE: found.feedback,
+        PREDICTIONS_SOURCE: found.predictions,
+        GATEWAY_SOURCE: found.exchanges,
+        TEACHER_SOURCE: found.exchanges,
+    }
     hits = [
         (pl.col("source") == source) & pl.col("row").is_in(list(rows.values()))
         for source, rows in by_source.items()
     ]
-    return (hits[0] | hits[1]).fill_null(False)
+    return pl.any_horizontal(hits).fill_null(False)
 
 
 def _named(frame: pl.DataFrame, identifiers: Identifiers) -> pl.Series:

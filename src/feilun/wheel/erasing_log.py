@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -15,6 +15,7 @@ from feilun.wheel.identifiers import Identifiers
 _AT_ONCE = 2000
 _OTHERS_LEFT = frozenset(
     {"predictions", "feedback", "failures", "vault", "erasures", "alembic_version", "usage"}
+    | {"batch_results"}
 )
 """Tables that are gone through row by row, or that hold nothing people wrote."""
 
@@ -23,10 +24,8 @@ class Found(NamedTuple):
     """Rows of the log that are about a person: ids and sequence numbers."""
 
     predictions: dict[str, int]
+    exchanges: dict[str, int]
     feedback: dict[str, int]
-
-    def __bool__(self) -> bool:
-        return bool(self.predictions or self.feedback)
 
 
 class Sought(NamedTuple):
@@ -47,9 +46,10 @@ def find(log: EventLog, sought: Sought) -> Found:
     with log.database.read() as connection:
         for row in _predictions(connection, log, sought):
             predictions[row["id"]] = row["seq"]
-        for row in _feedback(connection, log, sought, predictions):
+        exchanges = dict(_exchanges(connection, sought))
+        for row in _feedback(connection, log, sought, predictions.keys() | exchanges.keys()):
             feedback[row["id"]] = row["seq"]
-    return Found(predictions, feedback)
+    return Found(predictions, exchanges, feedback)
 
 
 def _predictions(
@@ -68,8 +68,17 @@ def _predictions(
                 yield row
 
 
+def _exchanges(connection: sa.Connection, sought: Sought) -> Iterator[tuple[str, int]]:
+    for rows in _walk(connection, "exchanges", "id, messages, text, answer, subject"):
+        texts = [f"{row['messages']}\n{row['text']}\n{row['answer']}" for row in rows]
+        has = sought.identifiers.within(pl.Series(texts, dtype=pl.String))
+        for row, found in zip(rows, has, strict=True):
+            if found or (sought.subject is not None and row["subject"] == sought.subject):
+                yield row["id"], row["seq"]
+
+
 def _feedback(
-    connection: sa.Connection, log: EventLog, sought: Sought, predictions: dict[str, int]
+    connection: sa.Connection, log: EventLog, sought: Sought, answered: Set[str]
 ) -> Iterator[dict[str, Any]]:
     for rows in _walk(connection, "feedback", "id, prediction, value, kept, subject, source"):
         # The sealed value is a JSON text in quotes.
@@ -83,7 +92,7 @@ def _feedback(
         for row, found in zip(opened, has, strict=True):
             named = sought.subject is not None and row["subject"] == sought.subject
             gave = sought.name is not None and row["source"] == sought.name
-            if found or named or gave or row["prediction"] in predictions:
+            if found or named or gave or row["prediction"] in answered:
                 yield row
 
 
@@ -116,9 +125,10 @@ def remove(log: EventLog, found: Found, sought: Sought) -> tuple[int, int]:
 
 def _others(connection: sa.Connection, found: Found, sought: Sought) -> int:
     """Tables of other parts of the service: a row goes if its `subject` is the person, or if one
-    of its texts has an identifier or the id of a removed row."""
+    of its texts has an identifier or the id of a removed row; of the results of a batch, which
+    stand many in a row, those lines go."""
     tables = connection.scalars(sa.text("SELECT name FROM sqlite_master WHERE type = 'table'"))
-    removed = 0
+    removed = _results(connection, found, sought)
     for table in sorted(set(tables) - _OTHERS_LEFT):
         if table.startswith("sqlite_"):
             continue
@@ -133,10 +143,34 @@ def _others(connection: sa.Connection, found: Found, sought: Sought) -> int:
     return removed
 
 
+def _results(connection: sa.Connection, found: Found, sought: Sought) -> int:
+    """How many lines of the results of batches went."""
+    removed = 0
+    for rowid in connection.scalars(sa.text("SELECT rowid FROM batch_results")).all():
+        one = {"rowid": rowid}
+        query = sa.text("SELECT content FROM batch_results WHERE rowid = :rowid")
+        lines = str(connection.scalar(query, one)).split("\n")
+        hits = _about(pl.Series(lines, dtype=pl.String), found, sought)
+        if hits.any():
+            left = "\n".join(line for line, hit in zip(lines, hits, strict=True) if not hit)
+            connection.execute(
+                sa.text("UPDATE batch_results SET content = :left WHERE rowid = :rowid"),
+                {**one, "left": left},
+            )
+            removed += int(hits.sum())
+    return removed
+
+
+def _about(texts: pl.Series, found: Found, sought: Sought) -> pl.Series:
+    """Whether each text has an identifier or the id of a removed row."""
+    ids = [*found.predictions, *found.exchanges, *found.feedback]
+    has = sought.identifiers.within(texts)
+    return has | texts.str.contains_any(ids) if ids else has
+
+
 def _matching(
     connection: sa.Connection, table: str, columns: list[str], found: Found, sought: Sought
 ) -> list[int]:
-    ids = [*found.predictions, *found.feedback]
     matching: list[int] = []
     try:
         rows = connection.execute(sa.text(f'SELECT rowid AS "_row", * FROM "{table}"')).mappings()
@@ -144,10 +178,7 @@ def _matching(
         return []
     for part in rows.partitions(_AT_ONCE):
         texts = pl.Series([_whole(row, columns) for row in part], dtype=pl.String)
-        has = sought.identifiers.within(texts)
-        if ids:
-            has = has | texts.str.contains_any(ids)
-        for row, hit in zip(part, has, strict=True):
+        for row, hit in zip(part, _about(texts, found, sought), strict=True):
             named = sought.subject is not None and row.get("subject") == sought.subject
             if hit or named:
                 matching.append(row["_row"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -38,7 +38,7 @@ class BatchesUnfinished(Conflict):
 
     def __init__(self, count: int) -> None:
         super().__init__(
-            _("{count} batches are not finished, and their inputs may be about the person.").format(
+            _("{count} batch(es) not finished; their inputs may be about the person.").format(
                 count=count
             ),
             remedy=_(
@@ -80,22 +80,31 @@ class Receipt(NamedTuple):
     live: bool = False
     sources: tuple[tuple[str, int], ...] = ()
 
+    def shown(self) -> dict[str, Any]:
+        """The receipt as JSON values, as commands print it and the API answers it."""
+        sources = [{"source": source, "rows": count} for source, count in self.sources]
+        return {**self._asdict(), "sources": sources}
+
+
+def sought_by(workspace: Workspace, subject: str | None, texts: Sequence[str]) -> Sought:
+    """What an erasure looks for; raises `NobodyNamed`, `IdentifierTooShort`."""
+    if not subject and not texts:
+        raise NobodyNamed()
+    digest = workspace.privacy.digest(subject) if subject else None
+    hashed = frozenset(workspace.privacy.text_digest(text) for text in texts)
+    return Sought(digest, subject or None, Identifiers(texts), hashed)
+
 
 def erase(workspace: Workspace, subject: str | None, texts: Sequence[str], by: str) -> Receipt:
     """See `Project.erase`."""
-    if not subject and not texts:
-        raise NobodyNamed()
-    identifiers = Identifiers(texts)
-    digest = workspace.privacy.digest(subject) if subject else None
-    hashed = frozenset(workspace.privacy.text_digest(text) for text in texts)
-    sought = Sought(digest, subject or None, identifiers, hashed)
+    sought = sought_by(workspace, subject, texts)
     with lock(workspace.folder / "turn.lock", what=workspace.settings.project.name):
         if unfinished := Batches(workspace.events.database).open():
             raise BatchesUnfinished(len(unfinished))
         found = find(workspace.events, sought)
         receipt = Receipt(new_id("er"), now(), by)
         # The files first: a kill in between leaves the rows by which the next try finds them.
-        receipt = _files(workspace, found, identifiers, receipt)
+        receipt = _files(workspace, found, sought.identifiers, receipt)
         keys, others = remove(workspace.events, found, sought)
         receipt = receipt._replace(
             predictions=len(found.predictions),
@@ -110,7 +119,7 @@ def erase(workspace: Workspace, subject: str | None, texts: Sequence[str], by: s
 
 
 def receipts(workspace: Workspace) -> list[Receipt]:
-    """Every erasure, newest first."""
+    """See `Project.erasures`."""
     with workspace.events.database.read() as connection:
         rows = connection.scalars(sa.text("SELECT content FROM erasures ORDER BY at DESC")).all()
     return [_read(json.loads(row)) for row in rows]

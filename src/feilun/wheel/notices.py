@@ -192,10 +192,7 @@ def _move(_project: Project, delivery: Delivery) -> dict[str, Any] | None:
 
 def _batch(project: Project, delivery: Delivery) -> dict[str, Any] | None:
     batch = Batches(project.events.database).known(delivery.subject)
-    if batch is None:
-        return None
-    kept = ("id", "state", "task", "lines", "done", "errors")
-    return {name: value for name, value in batch._asdict().items() if name in kept}
+    return None if batch is None else batch.shown()
 
 
 _DATA: dict[str, Callable[[Project, Delivery], dict[str, Any] | None]] = {

@@ -292,6 +292,12 @@ class Project(Workspace):
 
         return erase(self, subject, texts, by or user_name())
 
+    def erasures(self) -> list[Receipt]:
+        """The receipts of all erasures, newest first."""
+        from feilun.wheel.erasure import receipts
+
+        return receipts(self)
+
     def purge_log(self) -> Purged:
         """Removes from the log what is older than `[serve.log]` allows."""
         from feilun.wheel.retention import purge_log
@@ -312,7 +318,7 @@ class Project(Workspace):
         return usage(self, since, key)
 
     def weakest(self, days: float = 7.0) -> Weakest:
-        """Where it hurts: the slices of the last days in which answers were wrong, or unsure, more
+        """The weakest slices: those of the last days in which answers were wrong, or unsure, more
         often than in the rest."""
         from feilun.wheel.weakest import find_weakest
 

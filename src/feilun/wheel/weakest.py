@@ -1,4 +1,4 @@
-"""Where it hurts: the weakest slices of the last days, by what people said and by confidence."""
+"""The weakest slices of the last days, by what people said and by confidence."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ class Shown(NamedTuple):
 
 
 class Weakest(NamedTuple):
-    """Where it hurts: of `answers` given since `since` (seconds since 1970), `judged` were judged
-    by people, and `wrong` of these are wrong (corrected to something else, or rated below a half).
+    """The weakest slices. Of `answers` given since `since` (seconds since 1970), `judged` were
+    judged by people, and `wrong` of these are wrong (corrected to something else, or rated below
+    a half).
     `by_feedback` are slices with more wrong answers than the rest, `by_confidence` those with
     more unsure ones. Of `looked_at` answers drawn at random, `unreadable` have no text to read.
     """

@@ -63,6 +63,9 @@ def test_alerts_are_listed_silenced_and_taken_on(
     said = run(project, capsys, "alert", "list")
     assert "refused (4xx): 12" in said
     assert "silent until" in run(project, capsys, "alert", "silence", "ref*", "2h")
+    made = json.loads(run(project, capsys, "alert", "silence", "ref*", "2h", "--json"))
+    assert made["name"] == "ref*"
+    assert made["until"] - made["at"] == pytest.approx(7200)
     listed: dict[str, Any] = json.loads(run(project, capsys, "alert", "list", "--json"))
     assert [alert["name"] for alert in listed["alerts"]] == ["refused"]
     assert [silence["name"] for silence in listed["silences"]] == ["ref*"]
@@ -94,6 +97,8 @@ def test_channels_are_listed_and_tested(
     assert "a-secret-path" not in said
     assert "arrived at crm" in run(project, capsys, "notify", "test", "crm")
     assert json.loads(host.asked[0].body)["type"] == "test"
+    told = json.loads(run(project, capsys, "notify", "test", "crm", "--json"))
+    assert told == {"id": host.asked[1].headers["webhook-id"], "channel": "crm"}
     (row,) = json.loads(run(project, capsys, "notify", "list", "--json"))
     assert (row["name"], row["kind"], row["waiting"]) == ("crm", "webhook", 0)
     assert "crm" in run(project, capsys, "notify", "test", "other", code=3)
@@ -115,6 +120,8 @@ def test_dead_letters_are_listed_sent_again_and_thrown_away(
     assert letters[0]["id"] in run(project, capsys, "notify", "dead")
     assert "1 message" in run(project, capsys, "notify", "retry", letters[0]["id"])
     assert "1 message" in run(project, capsys, "notify", "drop")
+    for command, told in (("retry", {"waiting": 0}), ("drop", {"dropped": 0})):
+        assert json.loads(run(project, capsys, "notify", command, "--json")) == told
     assert json.loads(run(project, capsys, "notify", "dead", "--json")) == []
     assert "no dead letter" in run(project, capsys, "notify", "retry", "msg_0", code=3)
 

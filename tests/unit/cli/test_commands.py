@@ -305,6 +305,42 @@ def test_what_is_written_is_told_as_json_too(inside: Path, capsys: Cap) -> None:
     assert made["source"]["columns"] == {"text": "text", "label": "label"}
 
 
+def every_command() -> dict[str, Any]:
+    """Every command that does something, by its words."""
+    import typer.main
+
+    def inner(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+        below = getattr(command, "commands", {})
+        for word, each in below.items():
+            yield from inner(each, f"{name} {word}".strip())
+        if not below or (name and command.invoke_without_command and command.params):
+            yield name, command
+
+    return dict(inner(typer.main.get_command(app), ""))
+
+
+def test_every_command_that_prints_a_result_prints_json() -> None:
+    # `serve` runs until it is stopped, `demo` tells a story, the dashboard is JSON already.
+    without = {
+        name
+        for name, command in every_command().items()
+        if not any("--json" in one.opts for one in command.params)
+    }
+    assert without == {"serve", "demo", "monitor dashboard"}
+
+
+def test_a_reference_has_one_name() -> None:
+    named = {
+        option
+        for command in every_command().values()
+        for one in command.params
+        if one.metavar == "REF"
+        for option in one.opts
+    }
+    # `--shadow REF` says what becomes of the model.
+    assert named == {"ref", "--ref", "--shadow"}
+
+
 def test_no_help_text_loses_what_stands_in_brackets() -> None:
     """Help is shown as rich's markup, which takes `[serve]` for a style."""
     import typer.main

@@ -36,16 +36,18 @@ def parsed(capsys: Cap, *arguments: str) -> Any:
 def test_a_key_with_an_end_and_limits(inside: Path, capsys: Cap) -> None:
     key = said(
         capsys, "add", "shop", "--expires", "90d", "--per-minute", "600", "--burst", "50",
-        "--monthly", "1000",
+        "--monthly", "1000", "--monthly-cost", "7.5",
     ).strip()  # fmt: skip
     entry = parsed(capsys, "list")[0]
     ends = datetime.fromisoformat(entry["expires_at"]) - datetime.now(UTC)
     assert timedelta(days=89) < ends <= timedelta(days=90)
     assert entry["limits"] == {
-        "per_minute": 600, "burst": 50, "monthly": 1000, "monthly_cost": None,
+        "per_minute": 600, "burst": 50, "monthly": 1000, "monthly_cost": 7.5,
     }  # fmt: skip
     shown = said(capsys, "list")
-    assert "600 a minute, 50 at once, 1,000 predictions a month" in shown
+    assert "600 a minute, 50 at once, 1,000 predictions a month, a cost of 7.5 a month" in shown
+    assert parsed(capsys, "usage")[0]["cost_left"] == 7.5
+    assert "to spend: 7.5" in said(capsys, "usage")
     assert key.split("_")[2] not in shown
     identity = key.split("_")[1]
     told = said(capsys, "limit", identity, "--monthly", "0", "--monthly-cost", "2.5")
@@ -63,7 +65,10 @@ def test_rotating_prints_the_new_secret_of_the_same_key(inside: Path, capsys: Ca
     assert first.split("_")[1] == second.split("_")[1]
     with Project.open(inside) as project:
         assert project.keys.check(first).id == project.keys.check(second).id
-    said(capsys, "revoke", first.split("_")[1])
+    revoked = parsed(capsys, "revoke", first.split("_")[1])
+    assert (revoked["id"], revoked["name"]) == (first.split("_")[1], "robot")
+    assert revoked["revoked_at"]
+    assert "is revoked" in said(capsys, "revoke", first.split("_")[1])
     assert "is revoked or expired" in said(capsys, "rotate", first.split("_")[1], code=4)
 
 

@@ -1,4 +1,4 @@
-"""`feilun monitor hurt`, and that `feilun monitor` still stands alone."""
+"""`feilun monitor weakest`, and that `feilun monitor` still stands alone."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def said(capsys: Cap, arguments: list[str]) -> str:
 
 
 def test_the_weakest_slices_are_printed(inside: Path, capsys: Cap) -> None:
-    out = said(capsys, ["monitor", "hurt"])
+    out = said(capsys, ["monitor", "weakest"])
     assert "40 answers, 40 of them judged, 10 wrong" in out
     assert "  term 开发票: 10 of 10, 100.0% [72.2%, 100.0%]; elsewhere 0.0%" in out
     assert "      质量不错 开发票" in out
-    found = json.loads(said(capsys, ["monitor", "hurt", "--days", "1", "--json"]))
+    found = json.loads(said(capsys, ["monitor", "weakest", "--days", "1", "--json"]))
     assert found["wrong"] == 10
-    assert said(capsys, ["monitor", "hurt", "--days", "0.01"]).startswith("40 answers")
+    assert said(capsys, ["monitor", "weakest", "--days", "0.01"]).startswith("40 answers")
 
 
 def test_the_signals_name_their_detector(inside: Path, capsys: Cap) -> None:
@@ -54,8 +54,9 @@ def test_the_folder_may_stand_before_the_command(
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     for arguments in (
-        ["monitor", "-C", str(inside), "hurt"],
-        ["monitor", "hurt", "-C", str(inside)],
+        ["monitor", "-C", str(inside), "weakest"],
+        ["monitor", "weakest", "-C", str(inside)],
     ):
         assert "10 wrong" in said(capsys, arguments)
-    assert json.loads(said(capsys, ["monitor", "-C", str(inside), "--json", "hurt"]))["wrong"] == 10
+    told = said(capsys, ["monitor", "-C", str(inside), "--json", "weakest"])
+    assert json.loads(told)["wrong"] == 10

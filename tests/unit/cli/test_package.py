@@ -20,7 +20,7 @@ def test_the_folder_is_written_and_named(
     assert json.loads(capsys.readouterr().out) == {"folder": str(folder)}
     assert main([*typed, "--json"]) == 4
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "package_there"
-    assert main([*typed, "--force", "--model", "model/1"]) == 0
+    assert main([*typed, "--force", "--ref", "model/1"]) == 0
     assert "README.md" in capsys.readouterr().out
     assert main(["serve", "--package", str(tmp_path), "-C", str(tmp_path / "state")]) == 3
     assert MANIFEST in capsys.readouterr().err

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,6 +71,29 @@ def test_a_look_that_fails_is_logged_and_ends_nothing(
         looks = connection.exec_driver_sql("SELECT count(*) FROM alert_looks").scalar()
     assert looks
     assert looks > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_look_that_is_ended_with_the_service_is_no_failure(
+    running: Running,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    number: signal.Signals,
+) -> None:
+    begun = subprocess.Popen
+
+    def begin(*arguments: Any, **settings: Any) -> subprocess.Popen[bytes]:
+        process: subprocess.Popen[bytes] = begun(*arguments, **settings)
+        assert os.getpgid(process.pid) != os.getpgid(0), "Ctrl-C must not reach it"
+        # As a supervisor does that tells every process of a service to end.
+        process.send_signal(number)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", begin)
+    Watch(running.project).look()
+    # Whom the system kills, for memory or by hand, has failed.
+    failed = ["the signals could not be looked at: ChildProcessError"]
+    assert caplog.messages == (failed if number is signal.SIGKILL else [])
 
 
 def test_a_look_takes_no_memory_of_the_service(running: Running) -> None:

@@ -1,4 +1,4 @@
-"""What the API and the console tell of the signals and of where it hurts."""
+"""What the API and the console tell of the signals and of the weakest slices."""
 
 from __future__ import annotations
 
@@ -50,3 +50,5 @@ def test_the_page_is_inert(running: Running) -> None:
     assert page.status_code == 200
     assert "<script" not in page.text
     assert "&lt;script&gt;" in page.text
+    for heading in ("The weakest slices", "Wrong more often than the rest"):
+        assert f">{heading}</h" in page.text

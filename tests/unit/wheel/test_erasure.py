@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
@@ -13,12 +17,23 @@ from typer.testing import CliRunner
 from feilun.cli.main import app
 from feilun.store.blobs import ErasedBlob
 from feilun.store.disk import Locked, lock
-from feilun.store.events.batches import CANCELLED, Batch, BatchAdded, BatchEnded
+from feilun.store.events import ExchangeRow, FeedbackRow
+from feilun.store.events.answers import AnswerRow
+from feilun.store.events.batches import (
+    CANCELLED,
+    COMPLETED,
+    Batch,
+    BatchAdded,
+    BatchEnded,
+    Batches,
+    BatchPiece,
+)
 from feilun.wheel.doctor import examine
 from feilun.wheel.erasure import BatchesUnfinished, NobodyNamed, receipts
 from feilun.wheel.identifiers import Identifiers, IdentifierTooShort
 from feilun.wheel.project import Project
 from feilun.wheel.reproduce import RowsErased, reproduce
+from tests.evidence import Evidence
 
 CANARY = "zqxjcanary"
 NUMBER = "13800138000"
@@ -235,9 +250,158 @@ def test_an_unfinished_batch_is_waited_for(trained_project: Project) -> None:
     mine = trained_project.predict([f"推荐 {CANARY}"], subject="ada")[0]
     batch = Batch("b_1", "local", 0.0, "classify", 1, 10, "00" * 32)
     trained_project.events.record([BatchAdded(batch, 4)])
-    with pytest.raises(BatchesUnfinished, match="1 batches"):
+    with pytest.raises(BatchesUnfinished, match="1 batch"):
         trained_project.erase("ada")
     kept = [row["id"] for row in trained_project.events.predictions(0.0)]
     assert kept == [mine.id], "nothing is erased by halves"
     trained_project.events.record([BatchEnded("b_1", CANCELLED, 1.0)])
     assert trained_project.erase("ada").predictions == 1
+
+
+# Everything a person can leave behind, erased and then searched for byte by byte
+
+
+class Traces(NamedTuple):
+    """What stands in files of one person: texts, their name and its digest, ids, sealed texts and
+    the ids of the keys that open those."""
+
+    texts: tuple[str, ...]
+
+    def found(self, folder: Path) -> dict[str, int]:
+        """The files that have some of it, with how many of them."""
+        found = {}
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                content = path.read_bytes()
+                if content[:4] == b"PAR1":
+                    cells = pl.read_parquet(path).select(pl.col(pl.String)).to_dicts()
+                    content += json.dumps(cells, ensure_ascii=False).encode()
+                if count := sum(text.encode() in content for text in self.texts):
+                    found[str(path.relative_to(folder))] = count
+        return found
+
+
+def use_all_sources(folder: Path, keep: str) -> None:
+    toml = folder / "feilun.toml"
+    sources = (
+        '[[collect.sources]]\nuse = "predictions"\n\n'
+        '[[collect.sources]]\nuse = "gateway"\nlabels = ["正面", "负面"]\n\n[train]'
+    )
+    text = toml.read_text(encoding="utf-8").replace("[train]", sources)
+    toml.write_text(text + f'\n[serve.log]\nkeep = "{keep}"\n', encoding="utf-8")
+
+
+def live_through(project: Project, name: str, word: str, number: int) -> list[str]:
+    """Everything that the log can hold of a person; the ids of it. No row of theirs says who
+    they are but by `subject` and `source`; `word` stands in every text."""
+    text = f"质量不错，推荐 {word} {number}"
+    whom = project.privacy.digest(name)
+    said, more = project.predict([text, f"好 {word} {number} again"], subject=name)
+    ids = [said.id, more.id, project.feedback(said.id, "correction", "负面", source=name)]
+    comment = FeedbackRow(more.id, time.time(), "comment", f"{word} called", "desk", "k")
+    ids += project.events.record([comment._replace(subject=whom)])
+    messages = json.dumps([{"role": "user", "content": text}], ensure_ascii=False)
+    chat = f"chat_{word}{number}"
+    asked = f"{text} in a chat"
+    row = ExchangeRow(
+        chat, time.time(), "k", "m", "m", messages, asked, "正面", "answered", subject=whom
+    )
+    note = FeedbackRow(chat, time.time(), "comment", f"{word} was wrong", "desk", "k")
+    ids += project.events.record([row, note])
+    answer = json.dumps({"results": [{"id": said.id}, {"id": more.id}]}).encode()
+    project.events.record([AnswerRow(f"{word}{number}", "digest", answer, time.time())])
+    return ids
+
+
+def in_one_batch(project: Project, ids: dict[str, list[str]]) -> None:
+    """Results of several people in one row, as a piece of a batch has them."""
+    lines = [
+        json.dumps({"custom_id": name, "id": one}) for name, all_ in ids.items() for one in all_
+    ]
+    batch = Batch("b_1", "k", time.time(), "classify", len(lines), 10, "00" * 32)
+    project.events.record([BatchAdded(batch, 4)])
+    content = "".join(line + "\n" for line in lines)
+    project.events.record([BatchPiece("b_1", 0, len(lines), 0, content)])
+    project.events.record([BatchEnded("b_1", COMPLETED, time.time())])
+
+
+ADA, BOB = "ada.zqxj@example.org", "bob.zqxj@example.org"
+TABLES = ("feedback", "predictions", "exchanges", "answers", "vault", "batch_results")
+
+
+def traces_of(project: Project, name: str, word: str, ids: list[str]) -> Traces:
+    whom = project.privacy.digest(name)
+    texts = {name, word, whom, *ids}
+    with closing(sqlite3.connect(project.folder / "events.db")) as log:
+        mine = "subject = ? AND kept = 'vault'"
+        for query in (
+            f"SELECT input FROM predictions WHERE {mine}",
+            f"SELECT value FROM feedback WHERE {mine}",
+            "SELECT id FROM vault WHERE subject = ?",
+        ):
+            texts |= {row[0].strip('"') for row in log.execute(query, (whom,))}
+    return Traces(tuple(texts))
+
+
+def of_others(project: Project) -> dict[str, Any]:
+    """What must stay: how much there is, and that it opens."""
+    others = [row for row in project.events.predictions(0) if "zqxjbob" in row["input"]]
+    records = project.get("records/latest").shards("records")
+    texts = pl.concat(pl.read_parquet(project.blobs.get(shard)) for shard in records)["text"]
+    return {
+        "predictions": sorted((row["id"], row["input"], row["label"]) for row in others),
+        "feedback": sum(
+            row["input"].count("zqxjbob") for row in project.events.latest_feedback(99)
+        ),
+        "records": sorted(texts.filter(texts.str.contains("zqxjbob")).to_list()),
+        "results": [one.count(BOB) for one in Batches(project.events.database).results("b_1")],
+    }
+
+
+@pytest.mark.parametrize("keep", ["full", "vault"])
+def test_nothing_of_one_is_left_and_everything_of_the_other(
+    project_folder: Path, tmp_path: Path, keep: str, evidence: Evidence
+) -> None:
+    use_all_sources(project_folder, keep)
+    with Project.open(project_folder) as project:
+        ids: dict[str, list[str]] = {ADA: [], BOB: []}
+        for number in range(6):
+            ids[ADA] += live_through(project, ADA, CANARY, number)
+            ids[BOB] += live_through(project, BOB, "zqxjbob", number)
+        in_one_batch(project, ids)
+        project.turn()
+        ada = traces_of(project, ADA, CANARY, ids[ADA])
+        before, files = ada.found(project_folder), of_others(project)
+        num_files = sum(path.is_file() for path in project_folder.rglob("*"))
+        assert any("events.db" in name for name in before)
+        assert any("blobs" in name for name in before)
+        assert len(files["records"]) >= 18, "answers, chats and feedback were learnt from"
+    deleted = Path(shutil.copytree(project_folder, tmp_path / "deleted"))
+    with Project.open(project_folder) as project:
+        receipt = project.erase(ADA, by="tester")
+        assert ada.found(project_folder) == {}
+        assert of_others(project) == files
+        assert receipt.sources == (), "what the gateway logged did not come from outside"
+        assert (receipt.predictions, receipt.feedback) == (12, 18)
+    told, left = f"log kept as `{keep}`", len(ada.found(project_folder))
+    evidence(
+        27,
+        f"{told}: {len(ada.texts)} texts, ids, names, sealed texts and keys of one person stood in "
+        f"{len(before)} of {num_files} files, after the erasure in {left}; of somebody else "
+        f"{len(files['predictions'])} predictions, {files['feedback']} feedbacks and "
+        f"{len(files['records'])} records to learn from are as they were",
+    )
+    # The control: who only deletes the rows leaves them in the file's free pages and in blobs.
+    with closing(sqlite3.connect(deleted / ".feilun" / "events.db")) as log, log:
+        # SQLite's own default, which some builds of it change.
+        log.execute("PRAGMA secure_delete = OFF")
+        for table in TABLES:
+            log.execute(f"DELETE FROM {table} WHERE rowid > 0")
+    found = ada.found(deleted)
+    assert any("events.db" in name for name in found)
+    assert any("blobs" in name for name in found)
+    evidence.control(
+        27,
+        f"{told}, its rows only deleted with SQL: the same search finds the person in "
+        f"{len(found)} files",
+    )

@@ -1,4 +1,4 @@
-"""A look at a project: drift, the reference it is told by, and where it hurts."""
+"""A look at a project: drift, the reference it is told by, and the weakest slices."""
 
 from __future__ import annotations
 

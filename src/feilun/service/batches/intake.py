@@ -67,7 +67,7 @@ async def take_in(
             identity, key.id, time.time(), service.live.task.use, intake.lines, intake.bytes,
             intake.digest.hexdigest(),
         )  # fmt: skip
-        content = shown(batch)
+        content = batch.shown()
         added = BatchAdded(batch, serve.max_batches)
         await stored(service, [added] if keep is None else [added, keep(content)])
         kept = True
@@ -82,21 +82,6 @@ async def take_in(
     finally:
         if not kept:
             intake.drop()
-
-
-def shown(batch: Batch) -> dict[str, Any]:
-    """A batch as it is answered: see `BatchAnswer`."""
-    return {
-        "id": batch.id,
-        "object": "batch",
-        "task": batch.task,
-        "status": batch.state,
-        "created_at": batch.at,
-        "started_at": batch.started,
-        "ended_at": batch.ended,
-        "lines": {"total": batch.lines, "done": batch.done, "failed": batch.errors},
-        "input_bytes": batch.bytes,
-    }
 
 
 def path_of(folder: Path, identity: str) -> Path:

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from feilun.core.i18n import N_
 from feilun.service import repeats
 from feilun.service.answering import stored
-from feilun.service.batches import shown, take_in
+from feilun.service.batches import take_in
 from feilun.service.errors import json_answer, json_response
 from feilun.service.policy import LINES
 from feilun.service.routes.entry import Entry, service_of
@@ -41,12 +41,12 @@ async def create_batch(request: Request) -> Response:
 async def list_batches(request: Request) -> Response:
     """The key's batches, newest first."""
     rows = await asyncio.to_thread(_batches(request).of, request.state.key.id)
-    return json_response({"object": "list", "data": [shown(batch) for batch in rows]})
+    return json_response({"object": "list", "data": [batch.shown() for batch in rows]})
 
 
 async def batch_status(request: Request, id: BatchId) -> Response:
     """One batch of the key."""
-    return json_response(shown(await _batch(request, id)))
+    return json_response((await _batch(request, id)).shown())
 
 
 async def batch_results(request: Request, id: BatchId) -> Response:
@@ -61,7 +61,7 @@ async def cancel_batch(request: Request, id: BatchId) -> Response:
     if batch.open:
         await stored(service_of(request), [BatchEnded(batch.id, CANCELLED, time.time())])
         request.app.state.batches.wake()
-    return json_response(shown(await _batch(request, id)))
+    return json_response((await _batch(request, id)).shown())
 
 
 def _batches(request: Request) -> Batches:

@@ -17,10 +17,7 @@ async def erase(request: Request, body: EraseRequest) -> Response:
     """The receipt of the erasure."""
     project, key = service_of(request).project, request.state.key
     receipt = await asyncio.to_thread(project.erase, body.subject, texts=body.texts, by=key.name)
-    told = receipt._asdict()
-    del told["by"]
-    told["sources"] = [{"source": source, "rows": rows} for source, rows in receipt.sources]
-    return json_response(told)
+    return json_response(receipt.shown())
 
 
 ENTRIES = (

@@ -55,7 +55,7 @@ async def signals(request: Request, hours: Hours = None) -> Response:
 
 
 async def weakest(request: Request, days: Days = None) -> Response:
-    """Where it hurts."""
+    """The weakest slices."""
     project = service_of(request).project
     found = await asyncio.to_thread(
         lambda: recent_weakest(project) if days is None else project.weakest(days)
@@ -82,7 +82,7 @@ ENTRIES = (
         "/v1/monitor/weakest",
         weakest,
         "monitor",
-        N_("Where does it hurt?"),
+        N_("List the weakest slices"),
         N_(
             "The slices of the last days (labels, keys, lengths, languages, terms) in which more "
             "answers were wrong, or unsure, than in the rest; examples are masked. Those of the "

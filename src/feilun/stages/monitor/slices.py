@@ -1,4 +1,4 @@
-"""Where it hurts: the parts of the traffic in which answers are wrong, or unsure, too often."""
+"""The weakest slices: the parts of the traffic in which answers are wrong, or unsure, too often."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import sqlalchemy as sa
 
@@ -68,6 +68,21 @@ class Batch(NamedTuple):
     def open(self) -> bool:
         """Whether it is still to be worked on."""
         return self.state in {QUEUED, RUNNING}
+
+    def shown(self) -> dict[str, Any]:
+        """The batch as JSON values, as the API answers it and others are told of it: without its
+        key, and without the digest of its input."""
+        return {
+            "id": self.id,
+            "object": "batch",
+            "task": self.task,
+            "status": self.state,
+            "created_at": self.at,
+            "started_at": self.started,
+            "ended_at": self.ended,
+            "lines": {"total": self.lines, "done": self.done, "failed": self.errors},
+            "input_bytes": self.bytes,
+        }
 
 
 class BatchAdded(NamedTuple):
