@@ -17,6 +17,7 @@ from feilun.core.artifacts import Model
 from feilun.core.errors import FeilunError
 from feilun.core.refs import Ref
 from feilun.models import Predictor, load
+from feilun.service.bake import Rollbacks
 from feilun.service.computing import Further, in_time
 from feilun.service.shadow import Shadow
 from feilun.service.telemetry import step
@@ -50,6 +51,7 @@ class Live:
         self.shadow = Shadow(
             self.task, lambda: project.events, serve.shadow_share, lambda: self.engine.idle
         )
+        self.rollbacks = Rollbacks(project.control, self.engine, self.task, serve.bake)
         self.model: Model | None = None
         self.refused: str | None = None
         self.draining = False
@@ -116,6 +118,7 @@ class Live:
         """Loads what is live if it changed; called by the thread, and by whoever cannot wait."""
         row = self._project.control.alias(LIVE)
         if row is None or row.digest == self.engine.model:
+            self.refused = None
             return
         again = time.monotonic() - self._refused_at > RETRY_SECONDS
         if row.digest == self.refused and not again:
@@ -124,9 +127,11 @@ class Live:
             self._swap(row.digest)
         except Exception as error:
             # Whatever is wrong with it, the model that answers now must go on answering.
-            self.refused, self._refused_at = row.digest, time.monotonic()
             said = error.message if isinstance(error, FeilunError) else type(error).__name__
             log.error("%s is not served: %s", row.digest, said)
+            if row.digest == self.refused:
+                self.rollbacks.unfit(row.digest, said)
+            self.refused, self._refused_at = row.digest, time.monotonic()
 
     def _swap(self, digest: str) -> None:
         model, predictor = self._opened(digest)
@@ -136,6 +141,7 @@ class Live:
         kept = {digest, before, self.shadow.model}
         self._loaded = {d: one for d, one in self._loaded.items() if d in kept}
         self.model, self.refused = model, None
+        self.rollbacks.begin(digest, self._loaded)
 
     def _opened(self, digest: str) -> tuple[Model, Predictor]:
         if digest not in self._loaded:
@@ -149,6 +155,7 @@ class Live:
         before = next((row.digest for row in rows if row.digest != rows[0].digest), None)
         if before is not None and self.model is not None:
             self._opened(before)
+            self.rollbacks.begin(self.model.digest, self._loaded)
 
     def look_in_the_shadow(self) -> None:
         """Loads what stands in the shadow if that changed; called by the thread."""
@@ -169,6 +176,8 @@ class Live:
             self._tried("what stands in the shadow is not loaded", self.look_in_the_shadow)
             try:
                 self.look()
+                if self.rollbacks.look():
+                    self.look()
                 if self._full:
                     self._probe()
             except Exception as error:

@@ -114,6 +114,7 @@ class Metrics:
             ["channel", "outcome"],
             registry=self._registry,
         )
+        self._registry.register(live.rollbacks)
         self._alerts = Gauge("feilun_alerts_open", "Alerts that are open", registry=self._registry)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:

@@ -24,6 +24,7 @@ from feilun.version import code_version
 from feilun.wheel.describe import figure, reasons_text, status_name, verdict_word
 from feilun.wheel.notebook import turns_html
 from feilun.wheel.runner import Observer, Runner, Silent
+from feilun.wheel.withdrawn import withdrawn
 from feilun.wheel.workspace import Workspace
 
 LIVE = "live"
@@ -165,7 +166,8 @@ class _Revolution:
         report = make(settings.evaluate, evaluated, self.number)
         if until == "evaluate":
             return None
-        verdict = self.runner.judge(settings.release, GateGiven(report, dataset), self.number)
+        judged = GateGiven(report, dataset, self._withdrawn(model))
+        verdict = self.runner.judge(settings.release, judged, self.number)
         if verdict.released:
             self.workspace.control.move_alias(
                 LIVE,
@@ -176,6 +178,14 @@ class _Revolution:
                 turn=self.number,
             )
         return verdict
+
+    def _withdrawn(self, model: Model) -> bool:
+        """Whether the model was live and was rolled back: a turn that finds nothing new makes the
+        same one again, of another dataset perhaps."""
+        gone = withdrawn(self.workspace.control.history(LIVE))
+        return any(
+            self.workspace.model(Ref("model", digest)).files == model.files for digest in gone
+        )
 
     def _feedback(self) -> list[dict[str, Any]]:
         """What users said, as far as the log still has the texts that it is about."""

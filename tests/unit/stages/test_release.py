@@ -100,6 +100,8 @@ def judge(
     gate = Gate.model_validate({"rules": rules} if rules is not None else {})
     verdict = gate.run(GateGiven(made, dataset), run)
     assert gate.run(GateGiven(made, dataset), run) == verdict
+    withdrawn = gate.run(GateGiven(made, dataset, withdrawn=True), run)
+    assert (withdrawn.released, len(withdrawn.reasons)) == (False, 1)
     return verdict.released, "; ".join(map(str, verdict.reasons))
 
 

@@ -22,10 +22,12 @@ LIVE, MAJORITY, TRIVIAL = N_("live"), N_("majority"), N_("the same answer to all
 
 
 class GateGiven(NamedTuple):
-    """The candidate's report and the dataset it was trained on."""
+    """The candidate's report, the dataset it was trained on, and whether it was live before and
+    was rolled back."""
 
     report: Report
     dataset: Dataset
+    withdrawn: bool = False
 
 
 class Gate(Stage[GateGiven, Verdict]):
@@ -45,6 +47,9 @@ class Gate(Stage[GateGiven, Verdict]):
         """The verdict; nothing is moved here."""
         if given.report.live == given.report.model:
             reason = Message(template=N_("the candidate is the model that is live already"))
+            return Verdict(released=False, reasons=(reason,))
+        if given.withdrawn:
+            reason = Message(template=N_("the candidate was live before and was rolled back"))
             return Verdict(released=False, reasons=(reason,))
         outcomes = pl.read_parquet(run.file(given.report.files["outcomes.parquet"]))
         task = task_named(given.dataset.task)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _ANSWERS, _OPEN, _VECTORS = "answers", "open", "vectors"
+_Compute = Callable[[str, Predictor, list[Work[Any]]], list[Any]]
 
 
 class Stopped(Busy):
@@ -91,6 +92,8 @@ class Engine:
         self._busy = False
         self.watch: Callable[[int], object] | None = None
         """Is told of each batch how many texts it had."""
+        self.through: Callable[[_Compute, str, Predictor, list[Work[Any]]], list[Any]] | None = None
+        """What computes a batch by the way it is given, while somebody wants to watch that."""
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
@@ -163,7 +166,8 @@ class Engine:
             return
         compute = self._vectors if batch[0].kind == _VECTORS else self._answers
         try:
-            found = compute(*loaded, batch)
+            through = self.through
+            found = through(compute, *loaded, batch) if through else compute(*loaded, batch)
         except Exception as error:
             for work in batch:
                 work.done.set_exception(error)

@@ -12,6 +12,7 @@ from feilun.core.artifacts import Model
 from feilun.core.run import Run
 from feilun.core.stage import Stage
 from feilun.models import load
+from feilun.stages.serve.bake import Bake
 from feilun.stages.serve.beyond import Beyond
 from feilun.stages.serve.channel import Channels
 from feilun.stages.serve.gateway import Gateway
@@ -52,6 +53,9 @@ class Serve(Stage[ServeGiven, list[Answer]]):
     )
     shadow_share: float = Field(
         0.1, ge=0, le=1, description="of the requests, that a shadow model answers too"
+    )
+    bake: Bake = Field(
+        Bake(), description="how a model that has just gone live is watched, and rolled back"
     )
     cascade: Beyond = Field(
         Beyond(), description="who is asked where no member of a cascade is sure enough"
