@@ -78,17 +78,12 @@ class Access:
     async def check(self, authorization: str, scope: Scope | None, client: str = "") -> Key:
         """The key in an `Authorization` header, if it has the scope (None: whatever its scopes);
         `client` is the sender's address. Raises `NoKey`, `ScopeMissing`, `TooManyWrongKeys`."""
-        scheme, _sep, text = authorization.partition(" ")
-        text = text.strip()
-        if scheme.lower() != "bearer" or not text:
+        text = bearer(authorization)
+        if not text:
             raise NoKey()
-        age = time.monotonic() - self._loaded_at
-        if age > REMEMBER_SECONDS / 2:
-            # In the second half of its life the copy is renewed while it is still used.
-            loading = self._load()
-            if age > REMEMBER_SECONDS:
-                await asyncio.shield(loading)
-        digest = hashlib.sha256(text.encode("utf-8", "replace")).digest()
+        if not self._fresh():
+            await asyncio.shield(self._load())
+        digest = digest_of(text)
         key = self._remembered(digest)
         if key is None:
             key = await self._read(text, digest, client)
@@ -96,6 +91,23 @@ class Access:
             raise ScopeMissing(scope)
         self._note(key.id)
         return key
+
+    def known(self, digest: bytes, scope: Scope) -> Key | None:
+        """The key whose text has this digest (`digest_of`), if that can be said without a wait
+        and it has the scope; None: ask `check`, which also says what is wrong."""
+        key = self._remembered(digest) if self._fresh() else None
+        if key is None or scope not in key.scopes:
+            return None
+        self._note(key.id)
+        return key
+
+    def _fresh(self) -> bool:
+        """Whether the copy may be used. In the second half of its life it is renewed while it
+        is used."""
+        age = time.monotonic() - self._loaded_at
+        if age > REMEMBER_SECONDS / 2:
+            self._load()
+        return age <= REMEMBER_SECONDS
 
     def _remembered(self, digest: bytes) -> Key | None:
         """The key that was right with this text before, if it still is."""
@@ -162,6 +174,17 @@ class Access:
             self._used[identity] = moment
             with suppress(Busy):
                 self._events.submit([KeyUse(identity, moment)])
+
+
+def bearer(authorization: str) -> str:
+    """The text of the key in an `Authorization` header; empty where there is none."""
+    scheme, _sep, text = authorization.partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else ""
+
+
+def digest_of(text: str) -> bytes:
+    """What the text of a key is known by, in memory only: its SHA-256."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()
 
 
 _ALL = (GUESSES, GUESSES_PER_MINUTE / 60)

@@ -133,11 +133,14 @@ def rows_of(
     key: str,
     started: float,
     route: str = "live",
+    *,
+    request: str | None = None,
 ) -> list[PredictionRow]:
     """One request's rows for the event log, in the order of its inputs; `started` as
-    `time.perf_counter` told it when the request began."""
+    `time.perf_counter` told it when the request began; `request` is its id (None: that of the
+    one that is answered here and now)."""
     task = service.live.task
-    request, at = request_id(), time.time()
+    request, at = request or request_id(), time.time()
     latency = (time.perf_counter() - started) * 1000
     levels = answered.levels or [0] * len(inputs)
     costs = answered.costs or [0.0] * len(inputs)

@@ -24,6 +24,7 @@ from feilun.service.batches import Worker
 from feilun.service.direct import direct_routes
 from feilun.service.documented import Documented
 from feilun.service.errors import ours
+from feilun.service.express import Express
 from feilun.service.failures import Failures
 from feilun.service.gate import Gate
 from feilun.service.limits import Limits
@@ -95,13 +96,18 @@ def create_app(project: Project, host: str | None = None) -> FastAPI:
     _add_pages(app)
     app.router.routes.extend(console_routes(project, sessions))
     policy.check(app.routes)
+    direct = direct_routes(API)
+    path = f"/v1/{live.task.use}"
+    express = Express(service, teller, path, direct["POST", path])
+    app.state.express = express
     app.add_middleware(
         Gate,
         service=service,
         sessions=sessions,
         host=host if host is not None else project.settings.serve.host,
-        direct=direct_routes(API),
+        direct=direct,
         teller=teller,
+        express=express,
     )
     return app
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError, to_json
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -290,10 +291,12 @@ class _Json(Response):
 
 def json_bytes(content: Any) -> bytes:
     """`content` as JSON in UTF-8; what is no valid Unicode is replaced, never refused."""
-    return _ENCODER.encode(content).encode("utf-8", "replace")
-
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        return to_json(content, inf_nan_mode="null")
+    except PydanticSerializationError:  # half a character; the library's own takes six times longer
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(
+            "utf-8", "replace"
+        )
 
 
 def invalid_body(error: ValidationError) -> FeilunError:

@@ -26,7 +26,8 @@ from feilun.service import bodies, errors, policy
 from feilun.service.answering import Service
 from feilun.service.direct import Direct
 from feilun.service.errors import TooLarge, WrongHost, WrongOrigin
-from feilun.service.headers import Headers
+from feilun.service.express import Express
+from feilun.service.headers import SECURITY, Headers
 from feilun.service.policy import Need, Rule
 from feilun.service.telemetry import asked_now, begin
 from feilun.service.telemetry.answered import Teller
@@ -38,19 +39,6 @@ from feilun.team.keys import ScopeMissing
 LANGUAGE_COOKIE = "feilun_lang"
 SAFE = frozenset({"GET", "HEAD"})
 D = TypeVar("D")
-SECURITY_HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    # With no-referrer, browsers send `Origin: null` with our own forms, which then could not be
-    # told from a stranger's.
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "cache-control": "no-store",
-}
-_SECURITY = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 _KNOWN_HOSTS = 64
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _ANY = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # compared with, not bound to
@@ -58,7 +46,8 @@ _ANY = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # compared with, not boun
 
 class Gate:
     """The outermost ASGI middleware; `host` is the address that the server is bound to; `direct`
-    are the routes that it calls itself; `teller` is told of every answer."""
+    are the routes that it calls itself; `teller` is told of every answer, `express` of the heads
+    that it let through."""
 
     def __init__(
         self,
@@ -68,8 +57,10 @@ class Gate:
         host: str,
         direct: Mapping[tuple[str, str], Direct],
         teller: Teller,
+        express: Express | None = None,
     ) -> None:
         self._app = app
+        self._express = express
         self._direct = direct
         self._teller = teller
         self._good_hosts: set[str] = set()
@@ -105,6 +96,8 @@ class Gate:
         with speak(language if language in LANGUAGES else None):
             try:
                 await self._pass(scope, receive, sender, headers, cookies)
+                if self._express is not None and sender.status == 200:
+                    self._learn(self._express, scope, headers)
             except Exception as error:
                 problem = errors.ours(error)
                 code = problem.code
@@ -118,6 +111,12 @@ class Gate:
         self._teller.tell(
             asked, Finished(known, route, sender.status, started, ended, code, parent, state)
         )
+
+    @staticmethod
+    def _learn(express: Express, scope: Scope, headers: Headers) -> None:
+        head = scope.get("extensions", {}).get("feilun.head")
+        if head is not None:
+            express.learn(head, scope, headers)
 
     async def _pass(
         self,
@@ -222,7 +221,7 @@ class _Sender:
             self.status = message["status"]
             headers = [*message.get("headers", ()), *self.more, self._request]
             given = {name for name, _value in headers}
-            headers += [header for header in _SECURITY if header[0] not in given]
+            headers += [header for header in SECURITY if header[0] not in given]
             if self._remember is not None:
                 cookie = f"{LANGUAGE_COOKIE}={self._remember}; Path=/; Max-Age=31536000"
                 headers.append((b"set-cookie", f"{cookie}; SameSite=Lax".encode()))

@@ -6,6 +6,8 @@ The parser is llhttp, in C. What it parses becomes an `Exchange`; the app answer
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections import deque
 from typing import Any
 from urllib.parse import unquote
@@ -17,6 +19,7 @@ from uvicorn.server import ServerState
 from feilun.core.i18n import _
 from feilun.service.errors import InternalError, Malformed, answer, ours
 from feilun.service.exchange import Exchange, head_of
+from feilun.service.express import Express, Request
 
 HEAD_SECONDS = 10.0
 SEND_SECONDS = 30.0
@@ -46,6 +49,8 @@ class PatientProtocol(asyncio.Protocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        express: Express | None = None,
     ) -> None:
         if not config.loaded:
             config.load()
@@ -54,11 +59,14 @@ class PatientProtocol(asyncio.Protocol):
         self._server = server_state
         self._app_state = app_state
         self._keep_alive_seconds = config.timeout_keep_alive
+        self._express = express
         self._parser = httptools.HttpRequestParser(self)
         self._in_head = True
         self._head_bytes = 0
+        self._head: bytes | None = None  # of the request that begins now, where it came in one
         self._reading: Exchange | None = None  # whose body comes in
-        self._open: deque[Exchange] = deque()  # the first of which is being answered
+        # The first is being answered; one that is on the express way is alone when it begins.
+        self._open: deque[Exchange | Request] = deque()
         self._deaf = False
         self._listens = True
         self._deadline = _NEVER
@@ -103,6 +111,12 @@ class PatientProtocol(asyncio.Protocol):
         if self._deaf:
             return
         if self._in_head:
+            first = self._head_bytes == 0 and not self._open
+            if self._express is not None and first and self._writable is None:
+                if self._express.take(self, data):
+                    return
+                end = data.find(b"\r\n\r\n")
+                self._head = data[: end + 4] if end >= 0 else None
             if self._head_bytes == 0 and not self._open:
                 # It no longer waits for a request, but for the rest of its head.
                 self._deadline = min(self._deadline, self._loop.time() + HEAD_SECONDS)
@@ -191,7 +205,8 @@ class PatientProtocol(asyncio.Protocol):
         }
         keep_alive = version != "1.0" and self._parser.should_keep_alive()
         exchange = Exchange(self, scope, keep_alive=keep_alive, expects=self._expects)
-        scope["extensions"] = {"feilun.whole": exchange.whole}
+        scope["extensions"] = {"feilun.whole": exchange.whole, "feilun.head": self._head}
+        self._head = None
         self._in_head, self._head_bytes = False, 0
         self._deadline = _NEVER
         self._reading = exchange
@@ -222,6 +237,11 @@ class PatientProtocol(asyncio.Protocol):
         if self._writable is not None:
             await asyncio.shield(self._writable)
 
+    def begun(self, request: Request) -> None:
+        """A request on the express way, that nothing else is to be answered before."""
+        self._deadline = _NEVER
+        self._open.append(request)
+
     def listen(self, wanted: bool) -> None:
         """Whether more of the request is to be read from the connection."""
         if wanted == self._listens or self.transport.is_closing():
@@ -237,7 +257,7 @@ class PatientProtocol(asyncio.Protocol):
         """Those of every answer: the date."""
         return self._server.default_headers
 
-    def answered(self, exchange: Exchange, keep_alive: bool) -> None:
+    def answered(self, exchange: Exchange | Request, keep_alive: bool) -> None:
         """Goes on with the next request, or hangs up."""
         self._server.total_requests += 1
         self._open.popleft()
@@ -262,13 +282,18 @@ class PatientProtocol(asyncio.Protocol):
 
     # The rest
 
-    def _start(self, exchange: Exchange) -> None:
+    def _start(self, exchange: Exchange | Request) -> None:
+        assert isinstance(exchange, Exchange)
         task = self._loop.create_task(self._run(exchange))
         self._server.tasks.add(task)
         task.add_done_callback(self._server.tasks.discard)
 
     async def _run(self, exchange: Exchange) -> None:
         try:
+            # Who sends requests and takes no answers would fill the memory with them.
+            await self.writable()
+            if self.transport.is_closing():
+                return
             await self._app(exchange.scope, exchange.receive, exchange.send)
         except Exception as error:
             ours(error)
@@ -295,11 +320,19 @@ class PatientProtocol(asyncio.Protocol):
         self._deadline = self._loop.time() + SEND_SECONDS
         self.transport.close()
 
+    def _cut(self) -> None:
+        """Hangs up at once; what the client has not taken is dropped, the kernel's part of it too,
+        which it would otherwise keep for minutes."""
+        ours = self.transport.get_extra_info("socket")
+        if ours is not None:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
     def _look(self) -> None:
         now = self._loop.time()
         late = now >= self._deadline
         if (late and self._deaf) or now >= self._stalled_at + SEND_SECONDS:
-            self.transport.abort()
+            self._cut()
             return
         if late:
             self._close()

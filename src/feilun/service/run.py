@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
 import ipaddress
@@ -12,6 +13,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import NamedTuple
 
@@ -29,6 +31,8 @@ BACKLOG = 512
 KEEP_ALIVE_SECONDS = 30
 _GARBAGE = (20_000, 20, 50)
 """Objects made since the last look for garbage; looks between two of what outlived one, or two."""
+_LAST_LOOKS, _LAST_LOOK_SECONDS = 5, 0.01
+"""How often, and how long apart, what has come is read before the connections are closed."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 log = logging.getLogger("feilun.service")
 
@@ -97,7 +101,7 @@ def serve(
         ready = Ready(_url(host, bound), host, bound, first_key, live.ready, exposed)
         config = uvicorn.Config(
             app,
-            http=PatientProtocol,
+            http=partial(PatientProtocol, express=app.state.express),  # type: ignore[arg-type]
             ws="none",
             lifespan="on",
             log_config=None,
@@ -156,6 +160,13 @@ class _Server(uvicorn.Server):
         gc.set_threshold(*_GARBAGE)
         gc.enable()
         self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # What was sent before the signal may not have been read yet; a connection that is closed
+        # then, or a listener with somebody in its queue, would cut it.
+        for _look in range(_LAST_LOOKS):
+            await asyncio.sleep(_LAST_LOOK_SECONDS)
+        await super().shutdown(sockets=sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._live.draining = True

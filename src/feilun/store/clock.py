@@ -15,22 +15,22 @@ def now() -> str:
 
 def new_id(prefix: str) -> str:
     """A unique id that sorts by time: prefix, 48 bits of milliseconds, 80 random bits, in hex."""
-    return f"{prefix}_{time.time_ns() // 1_000_000:012x}{_random.next()}"
+    return f"{prefix}_{time.time_ns() // 1_000_000:012x}{_random.next().hex()}"
 
 
-class _Random(threading.local):
-    """Random bits in stock, per thread: each call of the system's lets Python's other threads
-    in, which costs far more than the bits."""
+class RandomStock(threading.local):
+    """Random bytes in stock, per thread: each call of the system's lets Python's other threads
+    in, which costs far more than the bytes. Made with `random_stock`."""
 
-    def __init__(self) -> None:
-        self._stock: list[str] = []
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._stock: list[bytes] = []
 
-    def next(self) -> str:
-        """80 bits, in hex."""
+    def next(self) -> bytes:
+        """`size` bytes that nobody else has."""
         if not self._stock:
-            bits = os.urandom(_ID_BYTES * _STOCK).hex()
-            step = 2 * _ID_BYTES
-            self._stock = [bits[at : at + step] for at in range(0, len(bits), step)]
+            given, size = os.urandom(self._size * _STOCK), self._size
+            self._stock += [given[at : at + size] for at in range(0, len(given), size)]
         return self._stock.pop()
 
     def forget(self) -> None:
@@ -38,6 +38,12 @@ class _Random(threading.local):
         self._stock.clear()
 
 
+def random_stock(size: int) -> RandomStock:
+    """Random bytes, `size` at a time, for as long as the process lives."""
+    stock = RandomStock(size)
+    os.register_at_fork(after_in_child=stock.forget)
+    return stock
+
+
 _ID_BYTES, _STOCK = 10, 256
-_random = _Random()
-os.register_at_fork(after_in_child=_random.forget)
+_random = random_stock(_ID_BYTES)

@@ -117,10 +117,10 @@ class Classify(Counted):
 
     def answers(self, model: Scorer, inputs: Sequence[Input]) -> list[Answer]:
         scores, labels = model.scores(inputs), model.labels
-        best = scores.argmax(axis=1) if len(labels) else np.zeros(len(inputs), dtype=np.int64)
-        sure = np.where(scores >= THRESHOLD, scores, 1 - scores).prod(axis=1, dtype=np.float64)
+        best = scores.argmax(axis=1).tolist() if len(labels) else [0] * len(inputs)
+        sure = self._sure(scores)
         found: list[Answer] = []
-        for text, row, at, whole in zip(inputs, scores.tolist(), best, sure.tolist(), strict=True):
+        for text, row, at, whole in zip(inputs, scores.tolist(), best, sure, strict=True):
             reason = why_unanswered((str(text),), row)
             if reason is not None:
                 even = 0.5 if self.multiple else 1.0 / max(len(labels), 1)
@@ -135,6 +135,14 @@ class Classify(Counted):
             else:
                 found.append(Prediction(labels[at], row[at], shown))
         return found
+
+    def _sure(self, scores: np.ndarray) -> list[float]:
+        """The probability that all labels of a text are right; 0 where there is one to a text."""
+        if not self.multiple:
+            return [0.0] * len(scores)
+        each = np.where(scores >= THRESHOLD, scores, 1 - scores)
+        whole: list[float] = each.prod(axis=1, dtype=np.float64).tolist()
+        return whole
 
     def trivial(self, truth: Sequence[str]) -> str:
         """The commonest label (of equals the last in sorted order); with `multiple` the labels

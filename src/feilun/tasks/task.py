@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from pydantic_core import to_json
 
 from feilun.core.artifacts import Gain, Interval
 from feilun.core.errors import Invalid, shortened
@@ -245,9 +246,13 @@ def written_scores(answer: Answer) -> str | None:
     entity in its order; None where the task has none."""
     scores = getattr(answer, "scores", None)
     if scores is not None:
-        return json.dumps({k: round(v, 4) for k, v in scores.items()}, ensure_ascii=False)
+        return _written({k: round(v, 4) for k, v in scores.items()})
     entities = getattr(answer, "entities", None)
-    return None if entities is None else json.dumps([round(one.score, 4) for one in entities])
+    return None if entities is None else _written([round(e.score, 4) for e in entities])
+
+
+def _written(value: Any) -> str:
+    return to_json(value).decode()
 
 
 def _plain(value: Any) -> Any:

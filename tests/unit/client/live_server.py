@@ -7,20 +7,28 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, Self
 
 import uvicorn
+from fastapi import FastAPI
 from starlette.types import ASGIApp
+
+from feilun.service.protocol import PatientProtocol
 
 CUT_BEFORE, CUT_AFTER, GARBAGE = "cut before", "cut after", "garbage"
 
 
 @contextmanager
-def listening(app: ASGIApp) -> Iterator[int]:
-    """The port on which the app answers within the block."""
+def listening(app: ASGIApp, http: Any = "auto") -> Iterator[int]:
+    """The port on which the app answers within the block; `http`: another protocol than
+    uvicorn's own."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
-        config = uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=5)
+        config = uvicorn.Config(
+            app, http=http, log_config=None, ws="none", timeout_graceful_shutdown=5
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -32,6 +40,99 @@ def listening(app: ASGIApp) -> Iterator[int]:
         finally:
             server.should_exit = True
             thread.join(30)
+
+
+def as_served(app: FastAPI) -> Any:
+    """The protocol that `feilun serve` speaks for this app."""
+    return partial(PatientProtocol, express=app.state.express)
+
+
+class Line:
+    """One connection that is kept, and nothing between it and the server."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._socket: socket.socket | None = None
+        self._rest = b""  # of what came behind an answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._socket is not None:
+            self._socket.close()
+
+    def ask(self, first: str, body: bytes = b"", **headers: str) -> int:
+        """The status of a request; its first line is without the version."""
+        return self.said(first, body, **headers)[0]
+
+    def said(self, first: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
+        """The status and the body of the answer; who hangs up after it is called again."""
+        self.send(first, body, **headers)
+        return self.hear()
+
+    def raw(self, first: str, body: bytes = b"", **headers: str) -> bytes:
+        """The whole answer to a request."""
+        self.send(first, body, **headers)
+        return b"\r\n\r\n".join(self._heard())
+
+    def send(self, first: str, body: bytes = b"", **headers: str) -> None:
+        """Sends a request and waits for nothing."""
+        self.pass_on(self.written(first, body, **headers))
+
+    @staticmethod
+    def written(first: str, body: bytes = b"", **headers: str) -> bytes:
+        """A request as it is sent."""
+        lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        if body:
+            lines.append(f"Content-Length: {len(body)}")
+        return "\r\n".join([f"{first} HTTP/1.1", *lines, "", ""]).encode() + body
+
+    def pass_on(self, content: bytes) -> None:
+        """Sends bytes as they are."""
+        if self._socket is None:
+            self._socket = self._connected()
+        self._socket.sendall(content)
+
+    def hear(self) -> tuple[int, bytes]:
+        """The status and the body of the next answer."""
+        head, content = self._heard()
+        return int(head.split(b" ", 2)[1]), content
+
+    def hang_up(self) -> None:
+        """Closes the connection; the next request makes another."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _heard(self) -> tuple[bytes, bytes]:
+        answer, self._rest = self._rest, b""
+        while b"\r\n\r\n" not in answer:
+            answer += self._more()
+        head, _sep, content = answer.partition(b"\r\n\r\n")
+        said = head.lower()
+        if b"transfer-encoding: chunked" in said:
+            while not content.endswith(b"0\r\n\r\n"):
+                content += self._more()
+        else:
+            length = int(said.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            while len(content) < length:
+                content += self._more()
+            content, self._rest = content[:length], content[length:]
+        if b"connection: close" in said:
+            self.hang_up()
+        return head, content
+
+    def _connected(self) -> socket.socket:
+        made = socket.create_connection(("127.0.0.1", self._port), timeout=30)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
+
+    def _more(self) -> bytes:
+        assert self._socket is not None
+        piece = self._socket.recv(65536)
+        assert piece, "the server hung up"
+        return piece
 
 
 class Proxy:

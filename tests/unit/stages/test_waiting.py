@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 
 import pytest
 
@@ -26,7 +27,7 @@ def line(limit: int = 1000, texts: int = 10_000) -> tuple[Waiting, Clock]:
 
 
 def work(*texts: str, kind: str = "answers", deadline: float = 1e9) -> Work[str]:
-    return Work(kind, texts, deadline)
+    return Work(kind, texts, deadline, Future())
 
 
 def test_all_that_waits_is_one_batch_if_it_fits() -> None:

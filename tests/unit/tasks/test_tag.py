@@ -154,6 +154,6 @@ def test_labels_of_an_answer_are_counted_once() -> None:
 
 def test_the_probability_of_each_entity_is_written_in_their_order() -> None:
     found = Entities((Entity(0, 3, "PER", 0.98765), Entity(5, 7, "LOC", 0.5)), 0.49)
-    assert written_scores(found) == "[0.9877, 0.5]"
+    assert written_scores(found) == "[0.9877,0.5]"
     assert written_scores(Entities((), 1.0)) == "[]"
     assert written_scores(Entities(None, 0.0, "empty")) is None

@@ -16,7 +16,7 @@ from feilun.core.errors import Busy, Conflict
 from feilun.core.i18n import _
 from feilun.models import Predictor
 from feilun.models.levels import Levelled, Ready
-from feilun.stages.serve.waiting import NEVER, Waiting, Work
+from feilun.stages.serve.waiting import NEVER, Promise, Waiting, Work
 from feilun.tasks import Answer, Task
 from feilun.tasks.task import Input
 
@@ -94,6 +94,8 @@ class Engine:
         """Is told of each batch how many texts it had."""
         self.through: Callable[[_Compute, str, Predictor, list[Work[Any]]], list[Any]] | None = None
         """What computes a batch by the way it is given, while somebody wants to watch that."""
+        self.after_batch: Callable[[], object] = lambda: None
+        """Is called in the engine's thread after each batch."""
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
@@ -131,7 +133,16 @@ class Engine:
         future raises `TooLate`. With `leaves` a cascade says of what no member is sure enough
         of, so that somebody else can be asked.
         """
-        return self._submit(Work[Answered](_OPEN if leaves else _ANSWERS, inputs, deadline))
+        done: Future[Answered] = Future()
+        self._submit(Work[Answered](_OPEN if leaves else _ANSWERS, inputs, deadline, done))
+        return done
+
+    def submit_for(
+        self, done: Promise[Answered], inputs: Sequence[Input], deadline: float = NEVER
+    ) -> None:
+        """As `submit`; `done` is told the answers, and `after_batch` called when all that one
+        batch answered are told."""
+        self._submit(Work[Answered](_ANSWERS, inputs, deadline, done))
 
     def submit_embeddings(self, texts: Sequence[str], deadline: float = NEVER) -> Future[Placed]:
         """As `submit`, of vectors of length 1 (a row of NaN: nothing in the text that the model
@@ -139,12 +150,13 @@ class Engine:
         loaded = self._loaded
         if loaded is not None and not hasattr(loaded[1], "embeddings"):
             raise NoVectors()
-        return self._submit(Work[Placed](_VECTORS, texts, deadline))
+        done: Future[Placed] = Future()
+        self._submit(Work[Placed](_VECTORS, texts, deadline, done))
+        return done
 
-    def _submit(self, work: Work[Any]) -> Future[Any]:
+    def _submit(self, work: Work[Any]) -> None:
         if self._loaded is None or not self._line.put(work):
             raise Stopped()
-        return work.done
 
     def close(self) -> None:
         """Answers what waits, then stops."""
@@ -155,6 +167,7 @@ class Engine:
         while (batch := self._line.take()) is not None:
             self._busy = True
             self._answer(batch)
+            self.after_batch()
             self._busy = False
 
     def _answer(self, batch: list[Work[Any]]) -> None:

@@ -10,8 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from feilun.core.errors import Busy
 from feilun.core.i18n import _
@@ -64,22 +63,37 @@ class TooLate(Busy):
 
 
 T = TypeVar("T")
+Given_contra = TypeVar("Given_contra", contravariant=True)
+
+
+class Promise(Protocol[Given_contra]):
+    """Whoever is told the answer, in the engine's thread: a `Future`, or what costs less."""
+
+    def cancelled(self) -> bool: ...
+
+    def set_running_or_notify_cancel(self) -> bool: ...
+
+    def set_result(self, result: Given_contra, /) -> None: ...
+
+    def set_exception(self, exception: BaseException, /) -> None: ...
 
 
 class Work(Generic[T]):
     """One request: what is wanted of its inputs (`kind`), by when (`time.monotonic` seconds),
-    and the future of its answer."""
+    and who is told the answer."""
 
     __slots__ = ("deadline", "done", "inputs", "kind", "length")
 
-    def __init__(self, kind: str, inputs: Sequence[Input], deadline: float = NEVER) -> None:
+    def __init__(
+        self, kind: str, inputs: Sequence[Input], deadline: float, done: Promise[T]
+    ) -> None:
         self.kind = kind
         self.inputs = inputs
         self.deadline = deadline
         self.length = sum(
             len(one) if isinstance(one, str) else sum(map(len, one)) for one in inputs
         )
-        self.done: Future[T] = Future()
+        self.done = done
 
     @property
     def mean(self) -> float:

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple, Self
 
 import sqlalchemy as sa
 
-_CHARGE = sa.text(
+from feilun.store.database import driver
+
+_CHARGE = (
     "INSERT INTO usage (key, day, requests, predictions, characters, tokens, cost)"
-    " VALUES (:key, :day, :requests, :predictions, :characters, :tokens, :cost)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (key, day) DO UPDATE SET requests = requests + excluded.requests,"
     " predictions = predictions + excluded.predictions,"
     " characters = characters + excluded.characters,"
@@ -98,9 +100,9 @@ def add_charges(connection: sa.Connection, events: Iterable[object]) -> None:
         total[2] += one.characters
         total[3] += one.tokens
         total[4] += one.cost
-    rows = [DayUsage(key, day, *total)._asdict() for (key, day), total in sums.items()]
-    if rows:
-        connection.execute(_CHARGE, rows)
+    if sums:
+        rows = [(key, day, *total) for (key, day), total in sums.items()]
+        driver(connection).executemany(_CHARGE, rows)
 
 
 class _Days:

@@ -21,7 +21,8 @@ import sqlalchemy as sa
 
 from feilun.core.errors import Damaged
 from feilun.core.i18n import _
-from feilun.store.database import Database
+from feilun.store.clock import random_stock
+from feilun.store.database import Database, driver
 from feilun.store.disk import lock, write_file
 from feilun.store.events.event import storable
 
@@ -34,9 +35,9 @@ REMOVED = "removed"
 """`kept` of a row whose text is gone: by retention, by an erasure, or with its key."""
 _MARK = "v1"
 _DAY_SECONDS = 86_400
-_INSERT = sa.text(
-    "INSERT INTO vault (id, subject, wrapped, at) VALUES (:id, :subject, :wrapped, :at)"
-    " ON CONFLICT (id) DO NOTHING"
+_nonces = random_stock(NONCE_BYTES)
+_INSERT = (
+    "INSERT INTO vault (id, subject, wrapped, at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
 )
 
 
@@ -77,7 +78,7 @@ class VaultKeyRow(NamedTuple):
     @classmethod
     def insert(cls, connection: sa.Connection, rows: Sequence[Self]) -> list[str]:
         """Writes those that are not there yet; nobody outside refers to them."""
-        connection.execute(_INSERT, [row._asdict() for row in rows])
+        driver(connection).executemany(_INSERT, rows)
         return []
 
 
@@ -109,7 +110,7 @@ class Vault:
 
     def seal(self, key: SealingKey, identity: str, text: str) -> str:
         """`text` for the row `identity`, as text: the key's id, nonce and ciphertext."""
-        nonce = os.urandom(NONCE_BYTES)
+        nonce = _nonces.next()
         sealed = nonce + key.cipher.encrypt(nonce, storable(text).encode(), identity.encode())
         return f"{_MARK}.{key.row.id}.{base64.b64encode(sealed).decode()}"
 

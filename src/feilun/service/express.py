@@ -1,0 +1,412 @@
+"""The short way of plain requests to the live model: no parser, task, scope or response object.
+
+A client that keeps its connection sends the same head again and again, but for the length of the
+body. Once the gate has let a request through and it was answered, its head is known here. Of the
+next one with that head only what can have changed since is looked at: whether its key still
+opens, the key's rate, its body. Everything else, and whatever might be refused for its form, goes
+the ordinary way, which says what is wrong. The answers are the same.
+
+A request passes three threads: that of the connections takes it, the engine's answers a batch
+and makes one work for the log of it, the log's makes that durable, and the first one answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+from pydantic import ValidationError
+from starlette.types import Scope
+
+from feilun.core.errors import Full, Invalid, NotWritable
+from feilun.core.i18n import accepted, speak
+from feilun.service import answering, errors
+from feilun.service.access import bearer, digest_of
+from feilun.service.answering import Service
+from feilun.service.direct import Direct
+from feilun.service.errors import NotStored
+from feilun.service.exchange import head_of
+from feilun.service.headers import SECURITY, Headers
+from feilun.service.telemetry.answered import Teller
+from feilun.service.telemetry.asked import Asked
+from feilun.service.telemetry.traces import Finished
+from feilun.service.timeouts import asked_seconds
+from feilun.stages.serve import Answered, Overloaded, Stopped, TooLate, TooManyWaiting
+from feilun.store.events import PredictionRow
+from feilun.store.events.log import LogFull
+from feilun.tasks.task import Input
+from feilun.team import Key
+from feilun.team import Scope as KeyScope
+
+_PLAIN = {
+    b"host", b"authorization", b"content-type", b"content-length", b"accept", b"accept-encoding",
+    b"accept-language", b"connection", b"user-agent", b"x-request-timeout-seconds",
+}  # fmt: skip
+"""Headers that change nothing about how a request is answered, or are known with the head."""
+_LENGTHS = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
+_MOST_DIGITS = 8
+_HEADS = 1024
+_JSON = (b"content-type", b"application/json")
+_FULL = (Overloaded, TooManyWaiting, Stopped)
+_ANEW = (TooLate, LogFull)
+"""What another thread raised, which does not speak the language of the request."""
+
+
+class Connection(Protocol):
+    """What is needed of a connection; see `PatientProtocol`."""
+
+    def write(self, content: bytes) -> None: ...
+
+    def begun(self, request: Request) -> None: ...
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]: ...
+
+    def answered(self, request: Request, keep_alive: bool) -> None: ...
+
+
+class Head(NamedTuple):
+    """What is known of a head: the digest of its key's text, the language of its errors, and
+    after how many seconds its answer is of no use."""
+
+    key: bytes
+    language: str | None
+    seconds: float | None
+
+
+class Request:
+    """One request on its way; to its connection an exchange, to the engine a promise."""
+
+    __slots__ = (
+        "answered", "asked", "connection", "deadline", "ended", "head", "inputs", "keep_alive",
+        "key", "more", "rows", "started", "subject", "told",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        connection: Connection,
+        head: Head,
+        key: Key,
+        told: _Told,
+        started: float,
+    ) -> None:
+        self.connection: Connection | None = connection
+        self.head, self.key, self.told, self.started = head, key, told, started
+        self.asked = Asked(None)
+        self.asked.key = key.id
+        self.keep_alive = True
+        self.ended = False
+        self.inputs: Sequence[Input] = ()
+        self.subject: str | None = None
+        self.deadline = 0.0
+        self.more: tuple[tuple[bytes, bytes], ...] = ()
+        self.answered: Answered | None = None
+        self.rows: list[PredictionRow] = []
+
+    # What the connection calls
+
+    def lost(self) -> None:
+        """The client has gone: what it asked for is answered to nobody."""
+        self.connection = None
+
+    def broken(self) -> None:
+        """What came behind was no HTTP: no other request follows."""
+        self.keep_alive = False
+
+    # What the engine calls
+
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self.ended
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Whether it is still to be computed."""
+        return not self.ended
+
+    def set_result(self, answered: Answered, /) -> None:
+        """Told with the others of its batch."""
+        self.answered = answered
+        self.told.computed.append(self)
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Told at once."""
+        self.told.finish([self], error, None)
+
+
+class _Told(NamedTuple):
+    """Where the engine's thread leaves what it computed, and how it says what went wrong."""
+
+    computed: list[Request]
+    finish: Callable[[list[Request], BaseException | None, tuple[float, float] | None], None]
+
+
+class Express:
+    """Answers what it can of one service; `route` is the path of its task, `direct` how it is
+    answered the ordinary way.
+
+    Cascades that take what is left to an endpoint or a person are not answered here: `take`
+    refuses everything then. For one event loop.
+    """
+
+    def __init__(self, service: Service, teller: Teller, route: str, direct: Direct) -> None:
+        assert direct.shape is not None
+        self._service = service
+        self._teller = teller
+        self._route = route
+        self._shape = direct.shape
+        self._serve = service.project.settings.serve
+        self._first = f"POST {route} HTTP/1.1".encode()
+        self._heads: dict[tuple[bytes, bytes], Head] = {}
+        self._told = _Told([], self._hand_over)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._open: dict[Request, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = 0.0
+        self._usual: tuple[Any, bytes] = (None, b"")
+        service.live.engine.after_batch = self._store
+
+    # Heads
+
+    def learn(self, head: bytes, scope: Scope, headers: Headers) -> None:
+        """A request with this head was let through by the gate and answered; what is not plain
+        is left to the ordinary way."""
+        lines = head[:-4].split(b"\r\n")
+        given = [_header(line) for line in lines[1:]]
+        names = {name for name, _value in given}
+        plain = (
+            lines[0] == self._first
+            and given == list(scope["headers"])
+            and len(names) == len(given)
+            and names <= _PLAIN
+            and headers.get("connection", "keep-alive").lower() == "keep-alive"
+            and "text/html" not in headers.get("accept", "")
+        )
+        parts = _parts(head)
+        if not plain or parts is None or self._service.live.further.follows:
+            return
+        if len(self._heads) >= _HEADS:
+            self._heads.clear()
+        language = headers.get("accept-language")
+        self._loop = asyncio.get_running_loop()
+        self._heads[parts[:2]] = Head(
+            digest_of(bearer(headers["authorization"])),
+            None if language is None else accepted(language),
+            asked_seconds(headers),
+        )
+
+    # The way of a request, on the thread of the connections
+
+    def take(self, connection: Connection, data: bytes) -> bool:
+        """Whether the request that `data` is has been taken over; only if `data` is one whole
+        request with a known head, whose key opens and whose body has the right shape."""
+        parts = _parts(data)
+        if parts is None:
+            return False
+        head = self._heads.get(parts[:2])
+        if head is None or parts[2] != len(parts[3]) or parts[2] > self._serve.max_body_bytes:
+            return False
+        started = time.perf_counter()
+        key = self._service.access.known(head.key, KeyScope.PREDICT)
+        if key is None or key.limits.monthly is not None or key.limits.monthly_cost is not None:
+            return False
+        try:
+            body: Any = self._shape.model_validate_json(parts[3])
+            answering.check(body.input, self._serve)
+        except (ValidationError, Invalid):
+            return False
+        admission = self._service.limits.admit(key)
+        if admission.error is not None:
+            return False
+        request = Request(connection, head, key, self._told, started)
+        request.more, request.inputs, request.subject = admission.headers, body.input, body.subject
+        connection.begun(request)
+        self._submit(request)
+        return True
+
+    def _submit(self, request: Request) -> None:
+        live = self._service.live
+        request.deadline = live.deadline(request.head.seconds)
+        self._open[request] = None
+        submit = partial(live.engine.submit_for, request, request.inputs, request.deadline)
+        try:
+            try:
+                submit()
+            except _FULL:
+                with speak(request.head.language):  # once more, for the refusal to be in it
+                    submit()
+        except _FULL as error:
+            self._refuse(request, error)
+        else:
+            self._wake_at(request.deadline)
+
+    # On the engine's thread
+
+    def _store(self) -> None:
+        """One work for the log of all that a batch answered."""
+        if not self._told.computed:
+            return
+        done = self._told.computed[:]
+        self._told.computed.clear()
+        began = time.perf_counter()
+        try:
+            for one in done:
+                one.rows = self._rows(one)
+            future = self._service.project.events.submit([row for one in done for row in one.rows])
+        except Exception as error:
+            self._hand_over(done, error, None)
+            return
+        future.add_done_callback(partial(self._stored, done, began))
+
+    def _rows(self, request: Request) -> list[PredictionRow]:
+        assert request.answered is not None
+        rows = answering.rows_of(
+            self._service,
+            request.inputs,
+            request.answered,
+            request.key.id,
+            request.started,
+            request=request.asked.id,
+        )
+        if request.subject is None:
+            return rows
+        whom = self._service.project.privacy.digest(request.subject)
+        return [row._replace(subject=whom) for row in rows]
+
+    # On the log's thread
+
+    def _stored(self, done: list[Request], began: float, future: Future[list[str]]) -> None:
+        self._hand_over(done, future.exception(), (began, time.perf_counter()))
+
+    def _hand_over(
+        self,
+        done: list[Request],
+        error: BaseException | None,
+        commit: tuple[float, float] | None,
+    ) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._finish, done, error, commit)
+
+    # On the thread of the connections again
+
+    def _finish(
+        self,
+        done: list[Request],
+        error: BaseException | None,
+        commit: tuple[float, float] | None,
+    ) -> None:
+        for request in done:
+            if request.ended:
+                continue  # its time was over before
+            if error is None and commit is not None:
+                self._answer(request, commit)
+            else:
+                self._refuse(request, error)
+
+    def _answer(self, request: Request, commit: tuple[float, float]) -> None:
+        answered = request.answered
+        assert answered is not None
+        request.asked.steps = [
+            ("queue", request.started, answered.began),
+            ("engine", answered.began, answered.ended),
+            ("commit", *commit),
+        ]
+        answering.count(self._service, request.rows)
+        body = errors.json_bytes(answering.told(request.rows, answered))
+        self._send(request, 200, body, [_JSON])
+        self._service.live.shadow.offer(request.inputs, request.rows)
+
+    def _refuse(self, request: Request, error: BaseException | None) -> None:
+        with speak(request.head.language):
+            if isinstance(error, (Full, NotWritable)):
+                self._service.live.storage_failed()
+                error = NotStored()
+            elif isinstance(error, _ANEW):
+                error = type(error)()
+            problem = errors.ours(error if isinstance(error, Exception) else RuntimeError())
+            response = errors.answer(problem)
+        headers = [one for one in response.raw_headers if one[0] != b"content-length"]
+        self._send(request, response.status_code, bytes(response.body), headers, problem.code)
+
+    def _send(
+        self,
+        request: Request,
+        status: int,
+        body: bytes,
+        headers: list[tuple[bytes, bytes]],
+        code: str = "",
+    ) -> None:
+        request.ended = True
+        self._open.pop(request, None)
+        connection = request.connection
+        if connection is not None:
+            if status == 200 and request.keep_alive and not request.more:
+                head = self._usual_head(connection)
+            else:
+                more = [] if request.keep_alive else [(b"connection", b"close")]
+                head = head_of(
+                    status,
+                    [*connection.default_headers, *headers, *request.more, *SECURITY, *more],
+                )[:-2]
+            tail = b"content-length: %d\r\nx-request-id: %b\r\n\r\n"
+            connection.write(head + tail % (len(body), request.asked.id.encode()) + body)
+            connection.answered(request, request.keep_alive)
+        self._teller.tell(
+            request.asked,
+            Finished(
+                "POST", self._route, status, request.started, time.perf_counter(), code, None, None
+            ),
+        )
+
+    def _usual_head(self, connection: Connection) -> bytes:
+        """The head of an ordinary answer, made anew when its date is."""
+        default = connection.default_headers
+        if self._usual[0] is not default:
+            self._usual = default, head_of(200, [*default, _JSON, *SECURITY])[:-2]
+        return self._usual[1]
+
+    # Time
+
+    def _wake_at(self, deadline: float) -> None:
+        """Sees to it that what is open at `deadline` is answered then."""
+        if self._timer is not None and self._wakes_at <= deadline:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wakes_at = deadline
+        assert self._loop is not None
+        wait = max(deadline - time.monotonic(), 0.0)
+        self._timer = self._loop.call_later(wait, self._late)
+
+    def _late(self) -> None:
+        self._timer = None
+        now = time.monotonic()
+        for request in list(self._open):
+            if request.deadline <= now:
+                self._refuse(request, TooLate())
+        if self._open:
+            self._wake_at(min(request.deadline for request in self._open))
+
+
+def _parts(data: bytes) -> tuple[bytes, bytes, int, bytes] | None:
+    """What begins with a request, as its head before and behind the number of its length, that
+    number, and what follows the head; None where there is no such head."""
+    end = data.find(b"\r\n\r\n")
+    for name in _LENGTHS:
+        at = data.find(name, 0, end)
+        if at >= 0:
+            at += len(name)
+            stop = data.find(b"\r", at)
+            number = data[at:stop]
+            if not number.isdigit() or len(number) > _MOST_DIGITS:
+                return None
+            return data[:at], data[stop:end], int(number), data[end + 4 :]
+    return None
+
+
+def _header(line: bytes) -> tuple[bytes, bytes]:
+    name, _sep, value = line.partition(b":")
+    return name.lower(), value.strip(b" \t")
