@@ -40,7 +40,7 @@ BOUNDS = {
 }  # fmt: skip
 """What our own figures must not exceed; `goodput` must not be below `LEAST_GOODPUT`."""
 LEAST_GOODPUT = 0.9
-NETWORK_PEERS = ("hf_pipeline", "mlflow", "bentoml", "litserve")
+NETWORK_PEERS = ("hf_pipeline", "hf_pipeline_async", "mlflow", "bentoml", "litserve")
 SMALL_PEERS = ("sklearn_fastapi", "fasttext_fastapi")
 
 
@@ -162,6 +162,7 @@ def ways(material: Material) -> dict[str, Way]:
         "ours": ours("network"),
         "ours_without_log": forgetful("network"),
         "hf_pipeline": fastapi("hf_app"),
+        "hf_pipeline_async": fastapi("hf_async_app"),
         "mlflow": Way(mlflow, "/invocations", '{"inputs": [{text}]}', environment,
                       folder=material.made),
         "bentoml": Way(bento, "/answer", '{"texts": [{text}]}', environment, folder=material.made),
@@ -186,6 +187,7 @@ def measure(servers: dict[str, Server], plan: Plan) -> dict[str, dict[str, list[
                     continue
                 servers[name].load(min(0.3, plan.seconds / 4), clients)  # warms up
                 figures = servers[name].load(plan.seconds, clients)
+                figures["rss_mb"] = servers[name].rss_mb()
                 found[name].setdefault(f"c{clients}", []).append(figures)
     return found
 
@@ -240,7 +242,7 @@ def figures_of(server: Server, found: dict[str, list[dict[str, Any]]]) -> dict[s
         "errors": sum(one["errors"] for rounds in found.values() for one in rounds),
         "p50_ms": median(one["p50_ms"] or 0.0 for one in last),
         "p99_ms": median(one["p99_ms"] or 0.0 for one in last),
-        "rss_mb": round(server.rss_mb(), 1),
+        "rss_mb": round(median(one["rss_mb"] for one in last), 1),
         "cold_start_s": round(server.cold_start_seconds, 2),
         "client_share": median(one["client_share"] for one in last),
     }

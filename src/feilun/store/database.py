@@ -24,6 +24,7 @@ from feilun.core.i18n import _
 from feilun.store.disk import Locked, lock
 
 WAIT_SECONDS = 30.0
+_WAL_BYTES = 16 << 20
 FOLDER = Path(__file__).parent / "migrations"
 _FULL = ("database or disk is full", "file too large")
 _READ_ONLY = ("readonly database", "unable to open database")
@@ -116,6 +117,8 @@ class Database:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA synchronous=FULL")
                 connection.execute("PRAGMA foreign_keys=ON")
+                # After a long read, during which it had to grow, it shrinks again.
+                connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
                 # What is removed is overwritten with zeros: retention and erasure mean it.
                 connection.execute("PRAGMA secure_delete=ON")
             return connection

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 
-_NICER = 10
+_NICER = 19
 
 
 def main(arguments: list[str]) -> int:

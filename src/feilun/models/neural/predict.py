@@ -27,9 +27,10 @@ from feilun.models.neural.reading import (
 )
 from feilun.tasks.task import Entity, Input, contentless
 
-BATCH_TOKENS = 4096
-"""Padded tokens in one call of the engine; bounds its memory (75 MB for a transformer of size
-nano) while keeping the matrices large enough to fill the cores."""
+BATCH_TOKENS = 512
+"""Padded tokens in one call of the engine. With more, what stands between two layers leaves the
+cache: four layers of 256 answer 1,118 texts a second with 512 and 719 with 4096, which also take
+60 MB more."""
 TEXTS_AT_ONCE, CHARACTERS_AT_ONCE = 4096, 1 << 20
 """Texts, and characters of texts, whose ids are held at the same time."""
 LONGEST = 65_536
