@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from concurrent.futures import Future
 
 import pytest
 
 from feilun.stages.serve import Overloaded, TooLate, TooManyWaiting
+from feilun.stages.serve.pace import BATCH_SECONDS, Pace
 from feilun.stages.serve.waiting import BATCH_CHARACTERS, BATCH_TEXTS, Waiting, Work
 
 
@@ -157,3 +159,27 @@ def test_closing_wakes_who_waits_for_work() -> None:
     waiting.close()
     thread.join(10)
     assert found == [None]
+
+
+def test_a_batch_is_no_longer_than_asked_for() -> None:
+    line = Waiting(100, 1000)
+    for length in (10, 50, 12, 11, 49):
+        line.put(work("x" * length))
+    batch = line.take(40)
+    assert batch is not None
+    assert [len(one.inputs[0]) for one in batch] == [10, 11, 12]
+    # The first goes alone rather than not at all.
+    alone = line.take(1)
+    assert alone is not None
+    assert [len(one.inputs[0]) for one in alone] == [50]
+
+
+def test_the_pace_is_that_of_the_latest_batches() -> None:
+    pace = Pace()
+    assert pace.characters() == math.inf
+    pace.note(1000, 0.1)
+    assert pace.characters() == pytest.approx(10_000 * BATCH_SECONDS)
+    pace.note(0, 5.0)
+    for _batch in range(50):
+        pace.note(100, 0.1)
+    assert pace.characters() == pytest.approx(1_000 * BATCH_SECONDS, rel=0.01)

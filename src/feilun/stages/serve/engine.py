@@ -16,6 +16,7 @@ from feilun.core.errors import Busy, Conflict
 from feilun.core.i18n import _
 from feilun.models import Predictor
 from feilun.models.levels import Levelled, Ready
+from feilun.stages.serve.pace import Pace
 from feilun.stages.serve.waiting import NEVER, Promise, Waiting, Work
 from feilun.tasks import Answer, Task
 from feilun.tasks.task import Input
@@ -90,6 +91,7 @@ class Engine:
         self._line = Waiting(limit, texts)
         self._loaded: tuple[str, Predictor] | None = None
         self._busy = False
+        self._pace = Pace()
         self.watch: Callable[[int], object] | None = None
         """Is told of each batch how many texts it had."""
         self.through: Callable[[_Compute, str, Predictor, list[Work[Any]]], list[Any]] | None = None
@@ -123,6 +125,7 @@ class Engine:
         """From the next batch on, `predictor` answers; it is warmed up first."""
         self._task.answers(predictor, [self._task.example])
         self._loaded = (digest, predictor)
+        self._pace = Pace()
 
     def submit(
         self, inputs: Sequence[Input], deadline: float = NEVER, *, leaves: bool = False
@@ -164,10 +167,12 @@ class Engine:
         self._thread.join()
 
     def _work(self) -> None:
-        while (batch := self._line.take()) is not None:
+        while (batch := self._line.take(self._pace.characters())) is not None:
             self._busy = True
+            began = time.perf_counter()
             self._answer(batch)
             self.after_batch()
+            self._pace.note(sum(work.length for work in batch), time.perf_counter() - began)
             self._busy = False
 
     def _answer(self, batch: list[Work[Any]]) -> None:

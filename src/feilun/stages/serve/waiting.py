@@ -144,13 +144,14 @@ class Waiting:
             self._changed.notify()
         return True
 
-    def take(self) -> list[Work[Any]] | None:
-        """The next batch, all of one kind; waits for one; None once closed and empty."""
+    def take(self, characters: float = BATCH_CHARACTERS) -> list[Work[Any]] | None:
+        """The next batch, all of one kind, of about so many characters at most; waits for one;
+        None once closed and empty."""
         with self._changed:
             while True:
                 self._drop()
                 if self._line:
-                    return self._batch()
+                    return self._batch(min(characters, BATCH_CHARACTERS))
                 if self._closed:
                     return None
                 self._changed.wait()
@@ -180,25 +181,21 @@ class Waiting:
                 work.done.set_exception(TooLate())
         self._line = kept
 
-    def _batch(self) -> list[Work[Any]]:
+    def _batch(self, most: float) -> list[Work[Any]]:
         first = min(self._line, key=lambda work: work.deadline)
         alike = [work for work in self._line if work.kind == first.kind and work is not first]
-        if not _fit([first, *alike]):
+        texts = sum(len(work.inputs) for work in alike) + len(first.inputs)
+        if texts > BATCH_TEXTS or sum(work.length for work in alike) + first.length > most:
             near = math.log1p(first.mean)
             alike.sort(key=lambda work: abs(math.log1p(work.mean) - near))
         batch = [first]
         texts, characters = len(first.inputs), first.length
         for work in alike:
             texts, characters = texts + len(work.inputs), characters + work.length
-            if texts > BATCH_TEXTS or characters > BATCH_CHARACTERS:
+            if texts > BATCH_TEXTS or characters > most:
                 break
             batch.append(work)
         taken = set(map(id, batch))
         self._line = [work for work in self._line if id(work) not in taken]
         self._texts -= sum(len(work.inputs) for work in batch)
         return batch
-
-
-def _fit(works: Sequence[Work[Any]]) -> bool:
-    texts = sum(len(work.inputs) for work in works)
-    return texts <= BATCH_TEXTS and sum(work.length for work in works) <= BATCH_CHARACTERS
