@@ -66,7 +66,7 @@ $(SERVE_STAMP): benchmarks/serve_peers/requirements.txt
 
 # Not benchmarks, or (the last two) run by another one.
 NOT_ALONE := harness served people_daily quality_data quality_peers train_peers privacy_texts \
-	prepare_corpus prepare_growth near_duplicates serve_load serve_processes
+	prepare_corpus prepare_growth near_duplicates serve_load serve_processes soak_traffic
 BENCHMARKS := $(filter-out $(NOT_ALONE),$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 bench: $(BENCH_STAMP) $(PREPARE_STAMP) $(SERVE_STAMP) ## every benchmark; results are kept in benchmarks/results

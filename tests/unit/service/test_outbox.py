@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -17,10 +18,14 @@ import pytest
 from standardwebhooks import Webhook as Verifier
 
 from feilun.service.outbox import Courier, Sender
+from feilun.service.shapes_batches import BatchAnswer
 from feilun.stages.serve import webhook as module
 from feilun.store.events import FeedbackRow
+from feilun.store.events.batches import COMPLETED, Batch, BatchAdded, BatchEnded, BatchPiece
+from feilun.store.events.outbox import Delivery
 from feilun.wheel import notices
 from feilun.wheel.project import Project
+from tests.evidence import Evidence
 from tests.unit.local_host import Asked, LocalHost, local_host
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
@@ -107,6 +112,25 @@ def test_a_message_arrives_signed_and_holds_no_input(project: Project, host: Loc
         checked(asked, OLD)
     with pytest.raises(Exception, match="No matching signature"):
         checked(asked._replace(body=asked.body.replace(b"crea", b"delE")))
+
+
+def test_a_batch_is_told_of_as_the_api_answers_it(project_folder: Path, host: LocalHost) -> None:
+    folder = with_channel(project_folder, host, events=["batch.done"])
+    with Project.open(folder) as project:
+        notices.open_channels(project)
+        batch = Batch("b_1", "k_secret", time.time(), "classify", 3, 40, "ab" * 32)
+        project.events.record([BatchAdded(batch, 4)])
+        project.events.record([BatchPiece("b_1", 0, 3, 1, "{}\n")])
+        project.events.record([BatchEnded("b_1", COMPLETED, time.time())])
+        assert courier(project).step() == 1
+    (asked,) = host.asked
+    data = checked(asked)["data"]
+    assert data.pop("project") == "reviews"
+    told = BatchAnswer.model_validate(data)
+    assert told.model_dump() == data, "every field of the API, and no other"
+    assert (told.id, told.status) == ("b_1", "completed")
+    assert told.lines.model_dump() == {"total": 3, "done": 3, "failed": 1}
+    assert b"k_secret" not in asked.body
 
 
 def test_while_secrets_change_both_sign(project_folder: Path, host: LocalHost) -> None:
@@ -374,7 +398,9 @@ with Project.open(sys.argv[1]) as project:
 """
 
 
-def test_a_sender_that_is_killed_loses_nothing(project: Project, host: LocalHost) -> None:
+def test_a_sender_that_is_killed_loses_nothing(
+    project: Project, host: LocalHost, evidence: Evidence
+) -> None:
     """The receiver kills the sender while it waits for the answer: at least once."""
     expected = {say(project, f"l{number}") for number in range(6)}
     killed: list[int] = []
@@ -398,6 +424,84 @@ def test_a_sender_that_is_killed_loses_nothing(project: Project, host: LocalHost
     assert len(set(told)) == 6, "a second time under the same id"
     row = notices.outbox(project).channels()[0]
     assert (row.waiting, row.delivered, row.lost) == (0, 6, 0)
+    evidence(
+        32,
+        f"a sender killed {len(killed)} times within a message: {len(expected)} of "
+        f"{len(expected)} arrive, {len(told) - len(set(told))} of them twice under one id",
+    )
+
+
+MESSAGES, DAYS_DOWN = 40, 2
+
+
+def whims(host: LocalHost, elsewhere: LocalHost, clock: Clock) -> None:
+    """Has the receiver fail in every way: it is down for days, then only now and then."""
+    back = clock.now + DAYS_DOWN * DAY
+    choose = random.Random(32)
+    redirect = {"Location": elsewhere.url("/hook")}
+
+    def page(_asked: Asked) -> tuple[int, dict[str, str], bytes]:
+        if clock.now < back:
+            return 503, {}, b"down"
+        status = choose.choice((200, 200, 200, 500, 429, 404, 307, 0))
+        if status == 0:
+            time.sleep(3 * module.SECONDS)
+        return status or 200, redirect if status == 307 else {}, b""
+
+    host.pages["/hook"] = page
+
+
+def sent_until_done(project: Project, host: LocalHost, clock: Clock) -> tuple[int, int, int]:
+    """Tells of many things and lets ten days pass: how many never arrived, how many had more than
+    one id, and how many tries there were."""
+    sender = courier(project, clock)
+    expected = {say(project, f"l{number}") for number in range(MESSAGES)}
+    end = clock.now + 10 * DAY
+    while notices.outbox(project).channels()[0].waiting and clock.now < end:
+        sender.step()
+        clock.now += 900.0
+    ids: dict[str, set[str]] = {}
+    for asked in host.asked:
+        told = json.loads(asked.body)["data"]["id"]
+        ids.setdefault(told, set()).add(asked.headers["webhook-id"])
+    row = notices.outbox(project).channels()[0]
+    several = sum(len(found) > 1 for found in ids.values())
+    return len(expected) - row.delivered + len(expected - set(ids)), several, len(host.asked)
+
+
+def test_whatever_a_receiver_does_everything_arrives_under_one_id(
+    project: Project, host: LocalHost, monkeypatch: pytest.MonkeyPatch, evidence: Evidence
+) -> None:
+    monkeypatch.setattr(module, "SECONDS", 0.2)
+    clock = Clock()
+    with local_host() as elsewhere:
+        whims(host, elsewhere, clock)
+        lost, several, tries = sent_until_done(project, host, clock)
+        assert not elsewhere.asked
+    assert (lost, several) == (0, 0)
+    evidence(
+        32,
+        f"{MESSAGES} messages to a receiver that is down for {DAYS_DOWN} days, then answers 500, "
+        f"429, 404, a redirect or not at all: {lost} lost, {several} under a second id, {tries} "
+        "tries, the redirect's address told nothing",
+    )
+
+
+def test_control_a_sender_that_tries_once_would_lose_messages(
+    project: Project, host: LocalHost, monkeypatch: pytest.MonkeyPatch, evidence: Evidence
+) -> None:
+    def give_up(self: Courier, delivery: Delivery, _error: Exception) -> None:
+        self._outbox.forget(delivery)
+
+    monkeypatch.setattr(module, "SECONDS", 0.2)
+    monkeypatch.setattr(Courier, "_failed", give_up)
+    clock = Clock()
+    with local_host() as elsewhere:
+        whims(host, elsewhere, clock)
+        clock.now += DAYS_DOWN * DAY
+        lost, _several, _tries = sent_until_done(project, host, clock)
+    assert lost
+    evidence.control(32, f"a sender that tries once loses {lost} of {MESSAGES}")
 
 
 def test_control_marked_before_it_is_sent_it_would_be_lost(

@@ -305,6 +305,30 @@ def test_who_takes_no_answer_is_cut(impatient: None) -> None:
     assert waited == [True]
 
 
+def test_who_asks_and_takes_no_answers_does_not_fill_the_memory() -> None:
+    """Requests behind an answer that is not taken wait; once it is, all are answered in order."""
+    asked, size = 0, 1_000_000
+
+    async def large(_scope: dict[str, Any], _receive: Any, send: Any) -> None:
+        nonlocal asked
+        asked += 1
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": str(asked).encode() * size})
+
+    async def talk(client: Talk) -> None:
+        await client.say(GET * 9 * 9)
+        before = -1
+        while asked != before:
+            before = asked
+            await asyncio.sleep(0.3)
+        # What the kernel takes, and what is read ahead here, is a few megabytes.
+        assert 0 < asked < 9 * 9 / 2
+        for number in range(1, 9 * 9 + 1):
+            assert (await client.hear())[1][-3:] == (str(number).encode() * 3)[-3:]
+
+    run(talk, large)
+
+
 def test_shutdown_answers_what_was_asked_then_hangs_up() -> None:
     state: list[PatientProtocol] = []
 

@@ -73,10 +73,13 @@ def _table() -> np.ndarray:
     """The place in `SCRIPTS` of each code point (uint8)."""
     from feilun.stages.prepare import hanzi
 
-    every = pl.Series([chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000])
-    codes = np.array([code for code in range(0x110000) if not 0xD800 <= code < 0xE000])
     table = np.zeros(0x110000, dtype=np.uint8)
-    table[codes[every.str.contains(r"\p{L}").to_numpy()]] = SCRIPTS.index("other")
+    # A part at a time: a million strings at once are memory that a process keeps.
+    for first in range(0, len(table), 0x800):
+        if first != 0xD800:  # no characters, and a part of their own
+            every = pl.Series([chr(code) for code in range(first, first + 0x800)])
+            is_letter = every.str.contains(r"\p{L}").to_numpy()
+            table[first : first + 0x800][is_letter] = SCRIPTS.index("other")
     for script, ranges in _RANGES.items():
         for first, end in ranges:
             table[first:end] = SCRIPTS.index(script)
