@@ -58,7 +58,7 @@ class Plan(NamedTuple):
 
 
 FULL = Plan(5, 5.0, 12_000, 2, 60.0, 5, 30.0)
-QUICK = Plan(1, 1.5, 1_500, 1, 6.0, 2, 6.0)
+QUICK = Plan(1, 1.0, 1_000, 1, 5.0, 2, 3.0)
 SETTINGS = """\
 [project]
 name = "{name}"

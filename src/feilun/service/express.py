@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Protocol
 from pydantic import ValidationError
 from starlette.types import Scope
 
-from feilun.core.errors import Full, Invalid, NotWritable
+from feilun.core.errors import FeilunError, Full, Invalid, NotWritable
 from feilun.core.i18n import accepted, speak
 from feilun.service import answering, errors
 from feilun.service.access import bearer, digest_of
@@ -50,10 +50,8 @@ _PLAIN = {
 _LENGTHS = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
 _MOST_DIGITS = 8
 _HEADS = 1024
-_JSON = (b"content-type", b"application/json")
-_FULL = (Overloaded, TooManyWaiting, Stopped)
-_ANEW = (TooLate, LogFull)
-"""What another thread raised, which does not speak the language of the request."""
+_Headers = tuple[tuple[bytes, bytes], ...]
+_JSON: _Headers = ((b"content-type", b"application/json"),)
 
 
 class Connection(Protocol):
@@ -144,6 +142,15 @@ class _Told(NamedTuple):
     finish: Callable[[list[Request], BaseException | None, tuple[float, float] | None], None]
 
 
+class _Said(NamedTuple):
+    """An answer: the headers are those that its status and body ask for; `code` of an error."""
+
+    status: int
+    body: bytes
+    headers: _Headers
+    code: str = ""
+
+
 class Express:
     """Answers what it can of one service; `route` is the path of its task, `direct` how it is
     answered the ordinary way.
@@ -166,7 +173,9 @@ class Express:
         self._open: dict[Request, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = 0.0
-        self._usual: tuple[Any, bytes] = (None, b"")
+        self._refusals: dict[tuple[Callable[..., FeilunError], str | None], _Said] = {}
+        self._dated: Any = None
+        self._usual: dict[tuple[int, _Headers], bytes] = {}
         service.live.engine.after_batch = self._store
 
     # Heads
@@ -213,33 +222,35 @@ class Express:
         key = self._service.access.known(head.key, KeyScope.PREDICT)
         if key is None or key.limits.monthly is not None or key.limits.monthly_cost is not None:
             return False
-        try:
-            body: Any = self._shape.model_validate_json(parts[3])
-            answering.check(body.input, self._serve)
-        except (ValidationError, Invalid):
-            return False
+        full = self._service.live.engine.full
+        body: Any = None
+        if not full:  # else nobody will read it
+            try:
+                body = self._shape.model_validate_json(parts[3])
+                answering.check(body.input, self._serve)
+            except (ValidationError, Invalid):
+                return False
         admission = self._service.limits.admit(key)
         if admission.error is not None:
             return False
         request = Request(connection, head, key, self._told, started)
-        request.more, request.inputs, request.subject = admission.headers, body.input, body.subject
+        request.more = admission.headers
         connection.begun(request)
-        self._submit(request)
+        if full:
+            self._turn_away(request, Overloaded)
+        else:
+            request.inputs, request.subject = body.input, body.subject
+            self._submit(request)
         return True
 
     def _submit(self, request: Request) -> None:
         live = self._service.live
         request.deadline = live.deadline(request.head.seconds)
         self._open[request] = None
-        submit = partial(live.engine.submit_for, request, request.inputs, request.deadline)
         try:
-            try:
-                submit()
-            except _FULL:
-                with speak(request.head.language):  # once more, for the refusal to be in it
-                    submit()
-        except _FULL as error:
-            self._refuse(request, error)
+            live.engine.submit_for(request, request.inputs, request.deadline)
+        except (Overloaded, TooManyWaiting, Stopped) as error:
+            self._turn_away(request, type(error))
         else:
             self._wake_at(request.deadline)
 
@@ -316,57 +327,65 @@ class Express:
         ]
         answering.count(self._service, request.rows)
         body = errors.json_bytes(answering.told(request.rows, answered))
-        self._send(request, 200, body, [_JSON])
+        self._send(request, _Said(200, body, _JSON))
         self._service.live.shadow.offer(request.inputs, request.rows)
 
     def _refuse(self, request: Request, error: BaseException | None) -> None:
-        with speak(request.head.language):
-            if isinstance(error, (Full, NotWritable)):
-                self._service.live.storage_failed()
-                error = NotStored()
-            elif isinstance(error, _ANEW):
-                error = type(error)()
-            problem = errors.ours(error if isinstance(error, Exception) else RuntimeError())
-            response = errors.answer(problem)
-        headers = [one for one in response.raw_headers if one[0] != b"content-length"]
-        self._send(request, response.status_code, bytes(response.body), headers, problem.code)
+        if isinstance(error, (Full, NotWritable)):
+            self._service.live.storage_failed()
+            self._turn_away(request, NotStored)
+        elif isinstance(error, (Overloaded, TooManyWaiting, Stopped, TooLate, LogFull)):
+            self._turn_away(request, type(error))
+        else:
+            with speak(request.head.language):
+                problem = errors.ours(error if isinstance(error, Exception) else RuntimeError())
+                said = _said(problem)
+            self._send(request, said)
 
-    def _send(
-        self,
-        request: Request,
-        status: int,
-        body: bytes,
-        headers: list[tuple[bytes, bytes]],
-        code: str = "",
-    ) -> None:
+    def _turn_away(self, request: Request, why: Callable[..., FeilunError]) -> None:
+        """Refuses for a reason that many are refused for; what was raised elsewhere does not speak
+        the language of the request."""
+        named = why, request.head.language
+        said = self._refusals.get(named)
+        if said is None:
+            limits = {Overloaded: self._serve.queue, TooManyWaiting: self._serve.queue_texts}
+            with speak(request.head.language):
+                given = [limits[why]] if why in limits else []
+                said = self._refusals[named] = _said(why(*given))
+        self._send(request, said)
+
+    def _send(self, request: Request, said: _Said) -> None:
         request.ended = True
         self._open.pop(request, None)
         connection = request.connection
         if connection is not None:
-            if status == 200 and request.keep_alive and not request.more:
-                head = self._usual_head(connection)
-            else:
-                more = [] if request.keep_alive else [(b"connection", b"close")]
-                head = head_of(
-                    status,
-                    [*connection.default_headers, *headers, *request.more, *SECURITY, *more],
-                )[:-2]
             tail = b"content-length: %d\r\nx-request-id: %b\r\n\r\n"
-            connection.write(head + tail % (len(body), request.asked.id.encode()) + body)
+            tail %= (len(said.body), request.asked.id.encode())
+            connection.write(self._head(connection, request, said) + tail + said.body)
             connection.answered(request, request.keep_alive)
         self._teller.tell(
             request.asked,
             Finished(
-                "POST", self._route, status, request.started, time.perf_counter(), code, None, None
+                "POST", self._route, said.status, request.started, time.perf_counter(), said.code,
+                None, None,
             ),
-        )
+        )  # fmt: skip
 
-    def _usual_head(self, connection: Connection) -> bytes:
-        """The head of an ordinary answer, made anew when its date is."""
+    def _head(self, connection: Connection, request: Request, said: _Said) -> bytes:
+        """The head of an answer but for its end; of most, the same until the date changes."""
         default = connection.default_headers
-        if self._usual[0] is not default:
-            self._usual = default, head_of(200, [*default, _JSON, *SECURITY])[:-2]
-        return self._usual[1]
+        if not request.keep_alive or request.more:
+            more = [] if request.keep_alive else [(b"connection", b"close")]
+            whole = [*default, *said.headers, *request.more, *SECURITY, *more]
+            return head_of(said.status, whole)[:-2]
+        if self._dated is not default:
+            self._dated, self._usual = default, {}
+        named = said.status, said.headers
+        head = self._usual.get(named)
+        if head is None:
+            whole = [*default, *said.headers, *SECURITY]
+            head = self._usual[named] = head_of(said.status, whole)[:-2]
+        return head
 
     # Time
 
@@ -386,7 +405,7 @@ class Express:
         now = time.monotonic()
         for request in list(self._open):
             if request.deadline <= now:
-                self._refuse(request, TooLate())
+                self._turn_away(request, TooLate)
         if self._open:
             self._wake_at(min(request.deadline for request in self._open))
 
@@ -410,3 +429,9 @@ def _parts(data: bytes) -> tuple[bytes, bytes, int, bytes] | None:
 def _header(line: bytes) -> tuple[bytes, bytes]:
     name, _sep, value = line.partition(b":")
     return name.lower(), value.strip(b" \t")
+
+
+def _said(problem: FeilunError) -> _Said:
+    response = errors.answer(problem)
+    headers = tuple(one for one in response.raw_headers if one[0] != b"content-length")
+    return _Said(response.status_code, bytes(response.body), headers, problem.code)

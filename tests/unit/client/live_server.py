@@ -124,7 +124,7 @@ class Line:
         return head, content
 
     def _connected(self) -> socket.socket:
-        made = socket.create_connection(("127.0.0.1", self._port), timeout=30)
+        made = socket.create_connection(("127.0.0.1", self._port), timeout=100)
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return made
 
@@ -175,7 +175,7 @@ class Proxy:
             if isinstance(fault, bytes):
                 client.sendall(fault)
                 return
-            with socket.create_connection(("127.0.0.1", self._port), timeout=30) as server:
+            with socket.create_connection(("127.0.0.1", self._port), timeout=100) as server:
                 server.sendall(asked)
                 while piece := server.recv(65536):
                     if fault != CUT_AFTER:

@@ -16,7 +16,7 @@ from feilun.core.errors import DiskFull
 from feilun.service import alerting
 from feilun.service.app import create_app
 from feilun.service.express import Express
-from feilun.stages.serve import Overloaded, TooLate
+from feilun.stages.serve import Engine, Overloaded, TooLate
 from feilun.store.events import Event
 from feilun.wheel.project import Project
 from tests.unit.client.live_server import Line, as_served, listening
@@ -206,13 +206,32 @@ def test_errors_speak_the_language_of_the_request(
     def full(*_given: object) -> None:
         raise Overloaded(7)
 
+    limit = served.project.settings.serve.queue
+
     with Line(served.port) as line:
         served.known(line, **zh)
         monkeypatch.setattr(served.app.state.service.live.engine, "submit_for", full)
         answer = line.raw(CLASSIFY, json.dumps(GOOD).encode(), **served.headers(**zh))
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"\r\nretry-after: 1\r\n" in answer.lower()
-    assert "7 个请求".encode() in answer
+    assert f"{limit} 个请求".encode() in answer
+
+
+def test_a_full_line_refuses_before_it_reads(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Line(served.port) as line:
+        served.known(line)
+        with monkeypatch.context() as patch:
+            patch.setattr(Engine, "full", property(lambda _self: True))
+            answers = [served.ask(line, {"input": f"{n}"}) for n in range(3)]
+            unread = served.ask(line, b"{")
+        assert [(status, said["error"]["code"]) for status, said in [*answers, unread]] == [
+            (503, "overloaded")
+        ] * 4
+        assert served.taken[-4:] == [True] * 4
+        assert served.ask(line, GOOD)[0] == 200
+    assert not served.express._open
 
 
 @pytest.mark.parametrize("error", [DiskFull, RuntimeError])

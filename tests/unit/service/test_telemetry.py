@@ -19,7 +19,7 @@ from feilun.service.app import create_app
 from feilun.service.telemetry import begin, request_id
 from feilun.service.telemetry.asked import Asked
 from feilun.service.telemetry.dashboard import dashboard
-from feilun.service.telemetry.logs import FIELDS, set_up
+from feilun.service.telemetry.logs import FAILED_PER_SECOND, FIELDS, RequestLog, set_up
 from feilun.service.telemetry.traces import Traces, TracesMissing, open_traces
 from feilun.stages.serve.telemetry import Telemetry
 from feilun.wheel.project import Project
@@ -277,3 +277,16 @@ def test_the_dashboard_asks_for_nothing_that_is_not_there(running: Running) -> N
     assert not {"feilun_nothing"} <= known
     places = [tuple(panel["gridPos"].values()) for panel in content["panels"]]
     assert len(set(places)) == len(places)
+
+
+def test_a_flood_of_failures_is_no_flood_of_lines(lines: io.StringIO) -> None:
+    log = RequestLog(Telemetry())
+    asked = Asked(None)
+    for _request in range(3):
+        for _again in range(1000):
+            log.note(asked, "POST", "/v1/classify", 503, 0.001, "overloaded")
+        log._second -= 1  # a second passes
+    log.note(asked, "POST", "/v1/classify", 503, 0.001, "overloaded")
+    written = lines.getvalue().splitlines()
+    assert len(written) == 3 * FAILED_PER_SECOND + 3 + 1
+    assert sum("950 more failed within a second" in line for line in written) == 3

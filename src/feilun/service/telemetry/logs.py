@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import PurePath
@@ -82,17 +83,24 @@ def set_up(settings: Telemetry) -> Callable[[], None]:
     return end
 
 
+FAILED_PER_SECOND = 50
+"""Lines of failed requests: a flood that is refused must not become one of lines."""
+
+
 class RequestLog:
-    """A line for each request that the settings want one of."""
+    """A line for each request that the settings want one of; of failed ones at most
+    `FAILED_PER_SECOND`, and then how many there were beside them."""
 
     def __init__(self, settings: Telemetry) -> None:
         self._from = {"none": 1000, "failed": 400, "all": 0}[settings.log_requests]
+        self._second = 0
+        self._failed = 0
 
     def note(
         self, asked: Asked, method: str, route: str, status: int, seconds: float, code: str
     ) -> None:
         """Logs one request that was answered; `code` is that of its error, or empty."""
-        if status < self._from:
+        if status < self._from or (status >= 400 and not self._room()):
             return
         fields = {"method": method, "route": route, "status": status, "ms": round(seconds * 1e3, 3)}
         if asked.key:
@@ -100,3 +108,13 @@ class RequestLog:
         if code:
             fields["code"] = code
         log.info("answered", extra={_EXTRA: fields})
+
+    def _room(self) -> bool:
+        second = int(time.monotonic())
+        if second != self._second:
+            left_out = self._failed - FAILED_PER_SECOND
+            if left_out > 0:
+                log.info("%d more failed within a second", left_out)
+            self._second, self._failed = second, 0
+        self._failed += 1
+        return self._failed <= FAILED_PER_SECOND

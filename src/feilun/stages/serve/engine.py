@@ -117,6 +117,11 @@ class Engine:
         return self._line.texts
 
     @property
+    def full(self) -> bool:
+        """Whether one more request would be refused now, as far as can be said at a glance."""
+        return self._line.full
+
+    @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is computed."""
         return not self._busy and not len(self._line)

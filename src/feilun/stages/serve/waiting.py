@@ -126,6 +126,12 @@ class Waiting:
         """How many texts wait."""
         return self._texts
 
+    @property
+    def full(self) -> bool:
+        """Whether one more request would be refused now, as far as can be said at a glance."""
+        full = len(self._line) >= self._limit
+        return full and self._clock() - self._looked < LOOK_SECONDS
+
     def put(self, work: Work[Any]) -> bool:
         """Whether it was let in: not after `close`; raises `Overloaded`, `TooManyWaiting`."""
         size = len(work.inputs)
