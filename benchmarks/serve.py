@@ -216,12 +216,16 @@ def overload(server: Server, peak: float, plan: Plan) -> dict[str, Any]:
     """Ten times what it can do, for as long as the plan says; then whether it still answers."""
     with Growth(server) as growth:
         figures = server.load(plan.overload_seconds, 0, rate=OVERLOAD * peak)
+    cores = len(os.sched_getaffinity(0))
+    client = figures["client_processor_seconds"] / figures["seconds"] / cores
     after = server.load(1.0, 16)
     others = {s: n for s, n in figures["statuses"].items() if s not in {"200", "503", "429"}}
     return {
         "offered_per_second": round(OVERLOAD * peak, 1),
         "goodput_per_second": round(figures["requests_per_second"], 1),
         "goodput": round(figures["requests_per_second"] / peak, 3),
+        "clients_share_of_the_machine": round(client, 3),
+        "goodput_of_the_rest": round(figures["requests_per_second"] / peak / (1 - client), 3),
         "refused_p99_ms": figures["refused_p99_ms"],
         "statuses": figures["statuses"], "neither_answered_nor_refused": others,
         "rss_growth_mb": round(growth.most_mb - growth.first_mb, 1),
