@@ -67,10 +67,12 @@ def read_card(folder: Path) -> dict[str, Any]:
     """What `write_card` wrote; raises `NotAModel`."""
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise NotAModel(folder, str(error)) from None
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise NotAModel(folder, _("its format is not {format}").format(format=FORMAT))
+    if not isinstance(card.get("architecture"), str):
+        raise NotAModel(folder, _("it does not say its architecture"))
     try:
         read_task(card)
     except (FeilunError, LookupError, TypeError, ValueError) as error:

@@ -131,8 +131,9 @@ def unreadable(quarantine: Quarantine) -> str | None:
     )
 
 
-_FORMULA = r"^'*[=+\-@\t\r]"
-"""What a spreadsheet would run, and what only escaped it because it was escaped before."""
+_FORMULA = r"^'*[=+\-@＝＋－＠\t\r\n\x00]"
+"""What a spreadsheet would run (also in full width, as those of East Asia take it), and what only
+escaped it because it was escaped before."""
 
 
 def unescaped(table: pl.DataFrame) -> pl.DataFrame:

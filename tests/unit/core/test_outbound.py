@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import ipaddress
 import socket
@@ -21,6 +22,8 @@ from feilun.core.errors import FeilunError
 from feilun.core.outbound import Outbound, allowed, errors, parsed, urls
 from feilun.core.outbound.addresses import is_public, resolve
 from feilun.core.outbound.body import NotUnpackable, TooLarge, unpacked
+from feilun.core.outbound.streams import Streams
+from tests.evidence import Evidence
 from tests.unit.local_host import CERTIFICATE, LocalHost, local_host
 
 PUBLIC = "93.184.215.14"
@@ -61,55 +64,94 @@ def on_port_80(inside: LocalHost, monkeypatch: pytest.MonkeyPatch) -> LocalHost:
     return inside
 
 
-@pytest.mark.parametrize("host", INNER)
-def test_no_spelling_of_an_inner_host_is_called(on_port_80: LocalHost, host: str) -> None:
-    for url in (f"http://{host}/", f"http://{host}:{on_port_80.port}/"):
-        with pytest.raises((errors.UrlRefused, errors.HostRefused)) as caught:
-            Outbound().get(url)
-        assert SECRET not in str(caught.value)
-        assert caught.value.remedy
+async def streamed(url: str) -> None:
+    """One request of the kind that the gateway sends."""
+    streams = Streams(url, Outbound(), connections=1)
+    try:
+        async with streams.post(b"{}", {}):
+            pass
+    finally:
+        await streams.close()
+
+
+def test_no_spelling_of_an_inner_host_is_called(on_port_80: LocalHost, evidence: Evidence) -> None:
+    tried = 0
+    for host in INNER:
+        for url in (f"http://{host}/", f"http://{host}:{on_port_80.port}/"):
+            for call in (Outbound().get, Outbound().post, lambda url: asyncio.run(streamed(url))):
+                given = (url, b"{}") if call.__name__ == "post" else (url,)
+                with pytest.raises((errors.UrlRefused, errors.HostRefused)) as caught:
+                    call(*given)
+                assert SECRET not in str(caught.value)
+                assert caught.value.remedy
+                tried += 1
     assert not on_port_80.asked
+    evidence(
+        19,
+        f"{len(INNER)} of {len(INNER)} spellings of inner addresses refused, in {tried} calls "
+        f"(GET, POST, streamed; port named or not); the inner service saw {len(on_port_80.asked)}",
+    )
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "localhost.", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"]
-)
+REACHABLE = [
+    "127.0.0.1", "127.1", "127.0.1", "0x7f.1", "0x7f000001", "2130706433", "0177.0.0.1",
+    "017700000001", "0", "0.0.0.0", "localhost", "LOCALHOST", "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+]  # fmt: skip
+"""Those of `INNER` that lead to this machine's port, so that a client can be seen to reach it."""
+
+
 def test_control_without_the_check_it_is_reached(
-    on_port_80: LocalHost, host: str, monkeypatch: pytest.MonkeyPatch
+    on_port_80: LocalHost, monkeypatch: pytest.MonkeyPatch, evidence: Evidence
 ) -> None:
+    assert set(REACHABLE) <= set(INNER)
     monkeypatch.setattr("feilun.core.outbound.client.is_public", lambda _address: True)
-    assert Outbound().get(f"http://{host}/").body == SECRET.encode()
+    named = ("127.0.0.1", "localhost", "localhost.", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]")
+    for host in named:
+        assert Outbound().get(f"http://{host}/").body == SECRET.encode()
+    reached = len(on_port_80.asked)
+    for host in REACHABLE:
+        with socket.create_connection((host.strip("[]"), on_port_80.port), timeout=5) as plain:
+            plain.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert SECRET.encode() in plain.makefile("rb").read()
+    evidence.control(
+        19,
+        f"the same client with its check taken out reached the inner service in {reached} of "
+        f"{len(named)} calls, a plain socket by {len(on_port_80.asked) - reached} of "
+        f"{len(REACHABLE)} spellings",
+    )
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "0x7f.1", "2130706433", "localhost"])
-def test_control_a_plain_client_reaches_it(inside: LocalHost, host: str) -> None:
-    with httpx.Client(trust_env=False) as plain:
-        assert plain.get(f"http://{host}:{inside.port}/").text == SECRET
-    assert inside.asked
+ONE_INNER = [
+    "127.0.0.1", "10.1.2.3", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1%lo",
+    "100.64.0.1", "0.0.0.0", "64:ff9b::a00:1", "64:ff9b:1::808:808", "2002:7f00:1::",
+    "2001:0:7f00:1::1", "2001:4860::5efe:10.0.0.1", "::8.8.8.8", "fec0::1", "fc00::1",
+    "2001:db8::1", "3fff::1", "ff0e::1", "100::1", "not an address", "",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "127.0.0.1", "10.1.2.3", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1%lo",
-        "100.64.0.1", "0.0.0.0", "64:ff9b::a00:1", "64:ff9b:1::808:808", "2002:7f00:1::",
-        "2001:0:7f00:1::1", "2001:4860::5efe:10.0.0.1", "::8.8.8.8", "fec0::1", "fc00::1",
-        "2001:db8::1", "3fff::1", "ff0e::1", "100::1", "not an address", "",
-    ],
-)  # fmt: skip
-def test_every_address_of_a_name_must_be_public(inside: LocalHost, address: str) -> None:
+def test_every_address_of_a_name_must_be_public(inside: LocalHost, evidence: Evidence) -> None:
     """The name looks harmless and its first address is: one bad address is enough."""
-    asked = []
+    refused = 0
+    for address in ONE_INNER:
+        asked = []
 
-    def resolver(host: str, port: int) -> list[str]:
-        asked.append((host, port))
-        return [PUBLIC, address]
+        def resolver(
+            host: str, port: int, inner: str = address, seen: list[Any] = asked
+        ) -> list[str]:
+            seen.append((host, port))
+            return [PUBLIC, inner]
 
-    with pytest.raises(errors.HostRefused, match="not on the public internet") as caught:
-        Outbound(resolver=resolver).get("http://news.example/")
-    assert caught.value.kind == "denied"
-    assert asked == [("news.example", 80)]
+        with pytest.raises(errors.HostRefused, match="not on the public internet") as caught:
+            Outbound(resolver=resolver).get("http://news.example/")
+        assert caught.value.kind == "denied"
+        assert asked == [("news.example", 80)]
+        refused += 1
     assert not inside.asked
+    evidence(
+        19,
+        f"{refused} of {len(ONE_INNER)} names with one inner address behind a public one refused",
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,7 +177,7 @@ def test_an_inner_address_stays_inner_in_every_wrapping(address: ipaddress.IPv4A
 
 
 def test_a_name_that_changes_its_mind_changes_nothing(
-    inside: LocalHost, monkeypatch: pytest.MonkeyPatch
+    inside: LocalHost, monkeypatch: pytest.MonkeyPatch, evidence: Evidence
 ) -> None:
     """DNS rebinding: public while it is checked, 127.0.0.1 ever after."""
     answers = [[PUBLIC]]
@@ -158,10 +200,15 @@ def test_a_name_that_changes_its_mind_changes_nothing(
     with pytest.raises(errors.HostRefused):
         Outbound(resolver=resolver).get("http://news.example/")
     assert not inside.asked
+    evidence(
+        19,
+        f"a name that is public when it is looked up and 127.0.0.1 ever after: connected to "
+        f"{len(dialled)} address, the one that was checked; refused at the next request",
+    )
 
 
 def test_control_checking_first_and_connecting_by_name_is_rebound(
-    inside: LocalHost, monkeypatch: pytest.MonkeyPatch
+    inside: LocalHost, monkeypatch: pytest.MonkeyPatch, evidence: Evidence
 ) -> None:
     answers = [PUBLIC]
 
@@ -173,6 +220,11 @@ def test_control_checking_first_and_connecting_by_name_is_rebound(
     assert is_public(str(socket.getaddrinfo("news.example", 80)[0][4][0]))
     with httpx.Client(trust_env=False) as plain:
         assert plain.get(f"http://news.example:{inside.port}/").text == SECRET
+    evidence.control(
+        19,
+        f"a client that checks the name and then connects by it was turned inwards "
+        f"{len(inside.asked)} time of 1",
+    )
 
 
 def test_the_connection_goes_to_the_address_that_was_checked(inside: LocalHost) -> None:
@@ -267,18 +319,26 @@ def test_an_allow_list_names_hosts_with_their_ports() -> None:
 # What comes back
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_redirects_are_told_and_not_followed(inside: LocalHost, status: int) -> None:
+def test_redirects_are_told_and_not_followed(inside: LocalHost, evidence: Evidence) -> None:
+    statuses = (301, 302, 303, 307, 308)
     with local_host() as host:
-        target = inside.url("/latest?token=" + SECRET)
-        host.answer("/", "moved", status, {"Location": target})
-        with pytest.raises(errors.Redirected, match=f"{inside.place}/latest") as caught:
-            client(host).get(host.url())
-        with httpx.Client(trust_env=False, follow_redirects=True) as plain:
-            plain.get(host.url())
-    assert str(status) in str(caught.value)
-    assert SECRET not in str(caught.value)
-    assert [asked.path for asked in inside.asked] == ["/latest"], "only the plain client went"
+        for status in statuses:
+            target = inside.url("/latest?token=" + SECRET)
+            host.answer("/", "moved", status, {"Location": target})
+            with pytest.raises(errors.Redirected, match=f"{inside.place}/latest") as caught:
+                client(host).get(host.url())
+            assert str(status) in str(caught.value)
+            assert SECRET not in str(caught.value)
+        assert not inside.asked
+        for status in statuses:
+            host.answer("/", "moved", status, {"Location": target})
+            with httpx.Client(trust_env=False, follow_redirects=True) as plain:
+                plain.get(host.url())
+    assert [asked.path for asked in inside.asked] == ["/latest"] * len(statuses)
+    evidence(19, f"{len(statuses)} of {len(statuses)} kinds of redirect inwards not followed")
+    evidence.control(
+        19, f"a plain client followed {len(inside.asked)} of {len(statuses)} redirects inwards"
+    )
 
 
 def test_long_pieces_of_a_redirect_are_not_shown(inside: LocalHost) -> None:

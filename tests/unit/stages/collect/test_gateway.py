@@ -127,6 +127,19 @@ def test_each_turn_reads_what_was_asked_since(
     assert project.collect()["text"].to_list() == [f"text {n}" for n in range(1, 7)]
 
 
+def test_what_was_read_is_not_read_again_when_the_newest_is_erased(
+    log: EventLog, tmp_path: Path
+) -> None:
+    project = Project(Gateway(labels=LABELS), tmp_path)
+    log.record([exchange(n, f"text {n}", "正面") for n in range(1, 6)])
+    assert project.collect().height == 5
+    with log.database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM exchanges WHERE seq >= 4")
+    assert project.collect().height == 5
+    log.record([exchange(6, "text 6", "负面")])
+    assert project.collect().height == 6
+
+
 def test_a_first_own_model_is_learnt_from_a_hosted_one(tmp_path: Path) -> None:
     """The wheel's beginning: a project with nothing but the log of its gateway."""
     (tmp_path / "feilun.toml").write_text(
