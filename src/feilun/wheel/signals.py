@@ -7,7 +7,6 @@ has not before its first answer.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections import Counter
 from datetime import datetime
@@ -31,18 +30,18 @@ def signals(project: Project, hours: float | None = None) -> list[Signal]:
     return project.settings.monitor.run(window(project, hours), project.scratch("monitor"))
 
 
-def recent(project: Project) -> list[Signal]:
-    """The signals of the default window, at most `RECENT_SECONDS` old: for pages, of which many
-    may be asked for at once beside requests that want an answer."""
+def recent(project: Project, *, wait: bool = False) -> list[Signal]:
+    """The signals of the default window, at most `RECENT_SECONDS` old; for pages, which do not
+    `wait`, a few minutes (see `apart`)."""
+    from feilun.wheel import apart
+
     live = project.control.alias("live")
-    kept: dict[str | None, tuple[float, list[Signal]]] = project.__dict__.setdefault("_recent", {})
     digest = live.digest if live is not None else None
-    at, found = kept.get(digest, (-math.inf, []))
-    if time.monotonic() - at > RECENT_SECONDS:
-        found = signals(project)
+    kept: dict[str | None, apart.Kept[list[Signal]]] = project.__dict__.setdefault("_recent", {})
+    if digest not in kept:
         kept.clear()
-        kept[digest] = (time.monotonic(), found)
-    return found
+        kept[digest] = apart.Kept(lambda: apart.signals(project))
+    return kept[digest].get(RECENT_SECONDS, wait=wait)
 
 
 def window(project: Project, hours: float | None = None) -> Window:

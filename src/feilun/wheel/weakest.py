@@ -67,14 +67,16 @@ class Weakest(NamedTuple):
         return {**self._asdict(), **slices}
 
 
-def recent_weakest(project: Project) -> Weakest:
-    """The weakest slices of the last `DAYS`, at most `RECENT_SECONDS` old: for pages, which are
-    served beside requests that want an answer. It takes a second of one processor."""
-    kept: tuple[float, Weakest] | None = project.__dict__.get("_weakest")
-    if kept is None or time.monotonic() - kept[0] > RECENT_SECONDS:
-        kept = time.monotonic(), find_weakest(project)
+def recent_weakest(project: Project, *, wait: bool = False) -> Weakest:
+    """The weakest slices of the last `DAYS`, at most `RECENT_SECONDS` old; for pages, which do not
+    `wait`, somewhat more (see `apart`)."""
+    from feilun.wheel import apart
+
+    kept: apart.Kept[Weakest] | None = project.__dict__.get("_weakest")
+    if kept is None:
+        kept = apart.Kept(lambda: apart.weakest(project, DAYS))
         project.__dict__["_weakest"] = kept
-    return kept[1]
+    return kept.get(RECENT_SECONDS, wait=wait)
 
 
 def find_weakest(project: Project, days: float = DAYS) -> Weakest:

@@ -112,9 +112,11 @@ def test_the_pages_signals_are_kept_for_a_while(
 ) -> None:
     first = signals.recent(trained_project)
     trained_project.predict(["好"])
-    assert signals.recent(trained_project) is first
+    assert signals.recent(trained_project, wait=True) is first
     monkeypatch.setattr(signals, "RECENT_SECONDS", 0.0)
-    assert signals.recent(trained_project) is not first
+    later = signals.recent(trained_project, wait=True)
+    assert later is not first
+    assert {one.name: one.value for one in later}["predictions"] == 1
 
 
 def test_where_it_hurts(trained_project: Project) -> None:

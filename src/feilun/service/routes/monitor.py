@@ -14,6 +14,7 @@ from feilun.service.errors import NotReady, json_response
 from feilun.service.routes.entry import TEXT, Entry, service_of
 from feilun.service.shapes import State
 from feilun.service.shapes_monitor import SignalList, WeakestList
+from feilun.wheel import apart
 from feilun.wheel.signals import recent
 from feilun.wheel.weakest import recent_weakest
 
@@ -48,7 +49,7 @@ async def signals(request: Request, hours: Hours = None) -> Response:
     """Every signal of the window."""
     project = service_of(request).project
     found = await asyncio.to_thread(
-        lambda: recent(project) if hours is None else project.signals(hours)
+        lambda: recent(project, wait=True) if hours is None else apart.signals(project, hours)
     )
     data = [{**one._asdict(), "message": str(one.message)} for one in found]
     return json_response({"object": "list", "data": data})
@@ -58,7 +59,7 @@ async def weakest(request: Request, days: Days = None) -> Response:
     """The weakest slices."""
     project = service_of(request).project
     found = await asyncio.to_thread(
-        lambda: recent_weakest(project) if days is None else project.weakest(days)
+        lambda: recent_weakest(project, wait=True) if days is None else apart.weakest(project, days)
     )
     return json_response(found.summary())
 
