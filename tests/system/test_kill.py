@@ -34,7 +34,7 @@ stored = answering.stored
 async def apart(service, events):
     if len(events) > 1 and isinstance(events[-1], BatchPiece):
         await stored(service, events[:-1])
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.0)
         events = events[-1:]
     return await stored(service, events)
 
@@ -132,11 +132,15 @@ async def in_the_middle(server: Server, journal: Journal, lines: int) -> None:
     raise AssertionError("no batch is worked off")
 
 
-async def load_and_kill(server: Server, journal: Journal, pause: float, lines: int) -> None:
+async def load_and_kill(
+    server: Server, journal: Journal, pause: float, lines: int, after: float = 0.0
+) -> None:
+    """Kills the server under load, `after` a piece of a batch was seen to be done."""
     asked = [classify] * CLIENTS + [chat] * CHATTERS
     tasks = [asyncio.create_task(again_and_again(server, journal, ask)) for ask in asked]
     await asyncio.sleep(pause)
     await in_the_middle(server, journal, lines)
+    await asyncio.sleep(after)
     server.process.kill()
     await asyncio.gather(*tasks)
 
@@ -235,7 +239,7 @@ def test_a_batch_in_two_transactions_is_done_twice(
     for _round in range(5):
         with serving(project_folder, changed=APART) as running:
             server = running._replace(key=key)
-            asyncio.run(load_and_kill(server, journal, 0.0, 500))
+            asyncio.run(load_and_kill(server, journal, 0.0, 3000, after=0.4))
         with serving(project_folder) as running:
             asyncio.run(finished(running._replace(key=key), journal))
         twice = journal.repeated(project_folder)

@@ -16,6 +16,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -299,7 +300,8 @@ class Express:
         commit: tuple[float, float] | None,
     ) -> None:
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._finish, done, error, commit)
+        with suppress(RuntimeError):  # the time to drain is over, and nobody is there any more
+            self._loop.call_soon_threadsafe(self._finish, done, error, commit)
 
     # On the thread of the connections again
 

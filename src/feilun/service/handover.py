@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -29,7 +30,8 @@ class _Loop:
         self._come.append((waiter, future))
         if not self._called:
             self._called = True
-            self.loop.call_soon_threadsafe(self._hand_over)
+            with suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+                self.loop.call_soon_threadsafe(self._hand_over)
 
     def _hand_over(self) -> None:
         # Before the first look: what comes after the last one has called again.
