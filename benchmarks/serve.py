@@ -140,10 +140,16 @@ def ways(material: Material) -> dict[str, Way]:
         command = (python, "-m", "uvicorn", f"{module}:app", *options)
         return Way(command, "/classify", inputs, environment, folder=material.made)
 
+    # As an installed package has it, and the peers' have; its first start makes it.
+    compiled = {
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(material.made / "bytecode"),
+    }
+
     def ours(name: str) -> Way:
         command = (str(Path(sys.executable).parent / "feilun"), "serve", "--port", "{port}")
         headers = {"Authorization": f"Bearer {material.keys[name]}"}
-        return Way(command, "/v1/classify", inputs, {}, headers, material.projects[name])
+        return Way(command, "/v1/classify", inputs, compiled, headers, material.projects[name])
 
     def forgetful(name: str) -> Way:
         script = str(PEERS / "without_log.py")

@@ -113,12 +113,13 @@ def test_a_chunked_overflow_gets_its_413(server: Server) -> None:
         assert client.post("/v1/classify", json={"input": "好"}).status_code == 200
 
 
-def test_serving_imports_neither_torch_nor_transformers(project_folder: Path) -> None:
+def test_serving_imports_nothing_that_answering_does_not_need(project_folder: Path) -> None:
+    unwanted = {"torch", "transformers", "alembic", "polars", "jinja2", "httpx", "rich"}
     code = (
         "import sys; from feilun.service.app import create_app; "
         "from feilun.wheel.project import Project; app = create_app(Project.open(sys.argv[1])); "
         "app.state.service.live.start(); "
-        "print({'torch', 'transformers', 'alembic'} & set(sys.modules))"
+        "print(*sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(project_folder)],
@@ -127,4 +128,6 @@ def test_serving_imports_neither_torch_nor_transformers(project_folder: Path) ->
         check=True,
         timeout=60,
     )
-    assert done.stdout.strip() == "set()"
+    loaded = set(done.stdout.split())
+    assert "feilun.service.app" in loaded
+    assert not unwanted & loaded

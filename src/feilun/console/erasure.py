@@ -13,7 +13,6 @@ from feilun.wheel.erasing_log import find
 from feilun.wheel.erasure import sought_by
 from feilun.wheel.project import Project
 
-PATH = "/console/privacy"
 TEMPLATE = '{% include "erase.html" %}'
 
 
@@ -27,8 +26,9 @@ def erase(project: Project, key: Key, body: bytes) -> Response:
     texts = [line for line in lines if line]
     if "sure" in fields:
         receipt = project.erase(subject, texts=texts, by=key.name)
-        return RedirectResponse(f"{PATH}#{receipt.id}", 303)
+        return RedirectResponse(f"{pages.PRIVACY}#{receipt.id}", 303)
     found = find(project.events, sought_by(project, subject, texts))
+    title = _("Erase a person?")
     return pages.framed(
-        TEMPLATE, _("Erase a person?"), PATH, project, subject=subject, texts=texts, found=found
+        TEMPLATE, title, pages.PRIVACY, project, subject=subject, texts=texts, found=found
     )

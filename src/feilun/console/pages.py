@@ -6,15 +6,11 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
-from feilun.console.overview import overview
 from feilun.console.page import Page
-from feilun.console.wheel import SIZE
 from feilun.core.errors import FeilunError
 from feilun.core.i18n import _, language
 from feilun.core.part import find, names
@@ -25,7 +21,12 @@ from feilun.wheel.alerts import alerts
 from feilun.wheel.describe import stage_name
 from feilun.wheel.project import Project
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 FOLDER = Path(__file__).parent
+PRIVACY = "/console/privacy"
+"""The page that can erase."""
 _VERBS = ("get", "post", "put", "patch", "delete")
 
 
@@ -62,6 +63,9 @@ class FieldRow(NamedTuple):
 
 def console(project: Project) -> Response:
     """The first page: the wheel, the turns, what is live, the newest feedback and signals."""
+    from feilun.console.overview import overview
+    from feilun.console.wheel import SIZE
+
     return _page(
         "console.html",
         "/console",
@@ -72,12 +76,21 @@ def console(project: Project) -> Response:
     )
 
 
+def paths() -> list[str]:
+    """The paths of the further pages; nothing of them is imported."""
+    return [_path(name) for name in names("page")]
+
+
 def further() -> dict[str, Page]:
     """The further pages by their path, in the wheel's order: every installed part of the kind
     `page`."""
     found = [cast(type[Page], find("page", name))() for name in names("page")]
     found.sort(key=lambda page: STAGES.index(page.stage) if page.stage else len(STAGES))
-    return {f"/console/{page.use}": page for page in found}
+    return {_path(page.use): page for page in found}
+
+
+def _path(name: str) -> str:
+    return f"/console/{name}"
 
 
 def page(page: Page, path: str, project: Project, viewer: Key | None = None) -> Response:
@@ -89,6 +102,8 @@ def page(page: Page, path: str, project: Project, viewer: Key | None = None) -> 
 
 def framed(template: str, title: str, path: str, project: Project, **values: Any) -> Response:
     """A template's text, filled, in the frame of all further pages."""
+    from markupsafe import Markup
+
     content = _environment().from_string(template).render(**values)
     return _page(
         "page.html",
@@ -230,6 +245,9 @@ def _page(
 
 @cache
 def _environment() -> Environment:
+    # It takes 20 ms to import, and a process that serves may never show a page.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(FOLDER / "templates"),
         autoescape=True,

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from feilun.console import erasure, pages
+from feilun.console import pages
 from feilun.console.session import LASTS_SECONDS, Sessions, TooManyTries
 from feilun.core.errors import Denied, FeilunError
 from feilun.wheel.project import Project
@@ -59,13 +59,15 @@ def routes(project: Project, sessions: Sessions) -> list[BaseRoute]:
         return pages.page(pages.further()[path], path, project, request.state.session)
 
     async def erase(request: Request) -> Response:
+        from feilun.console import erasure
+
         body = await request.body()
         return await asyncio.to_thread(erasure.erase, project, request.state.session, body)
 
     return [
         Route(HOME, home, methods=["GET"]),
-        *[Route(path, further, methods=["GET"]) for path in pages.further()],
-        Route(erasure.PATH, erase, methods=["POST"]),
+        *[Route(path, further, methods=["GET"]) for path in pages.paths()],
+        Route(pages.PRIVACY, erase, methods=["POST"]),
         Route(SIGN_IN, form, methods=["GET"]),
         Route(SIGN_IN, sign_in, methods=["POST"]),
         Route("/console/sign-out", sign_out, methods=["POST"]),

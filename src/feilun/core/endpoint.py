@@ -17,14 +17,15 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
-
-import httpx
 
 from feilun.core.errors import Busy, Denied, Invalid, Missing, disk_error, shortened
 from feilun.core.i18n import _
 from feilun.core.secret import Secret
+
+if TYPE_CHECKING:
+    import httpx
 
 CONCURRENT = 4
 """Requests at the same time: what a small server of one's own bears."""
@@ -159,6 +160,9 @@ class Endpoint:
         refused alone (400, 413, 422) has no answer. Raises `EndpointRefused`, `EndpointLacks`,
         `EndpointBusy`, `EndpointUnusable`; no message holds the token or a text.
         """
+        # It takes 60 ms to import, and serving knows this module without asking anybody.
+        import httpx
+
         self._gone.clear()
         limits = httpx.Limits(max_connections=CONCURRENT)
         with (
@@ -236,6 +240,8 @@ class Endpoint:
         self, http: httpx.Client, body: dict[str, Any]
     ) -> tuple[int, httpx.Headers, bytes | None]:
         """Status, headers and content (None: too long, or packed although we said not to)."""
+        import httpx
+
         until = time.monotonic() + self._timeout
         content = bytearray()
         try:

@@ -159,8 +159,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         # What is loaded by now stays: looking through all of it again and again for garbage took
-        # a third of the time of a request, and a tenth of a second at once.
-        gc.collect()
+        # a third of the time of a request, and a tenth of a second at once. Not even once is it
+        # looked through: 800 of 170,000 objects were garbage.
         gc.freeze()
         gc.set_threshold(*_GARBAGE)
         gc.enable()

@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
-
-import polars as pl
+from typing import TYPE_CHECKING, NamedTuple
 
 from feilun.core.artifacts import Model
 from feilun.store.disk import is_locked, write_file
 
+if TYPE_CHECKING:
+    import polars as pl
+
 LOG = "metrics.jsonl"
 FOLDER = "curves"
-_SCHEMA = {"part": pl.String, "metric": pl.String, "step": pl.Int64, "value": pl.Float64}
 
 
 class Curves(NamedTuple):
@@ -38,7 +38,7 @@ def curves(state: Path, model: Model | None) -> Curves:
         return Curves(found, True)
     path = state / FOLDER / f"{model.short}.jsonl" if model is not None else None
     if path is None or not path.exists():
-        return Curves(pl.DataFrame(schema=_SCHEMA), False)
+        return Curves(_frame([]), False)
     return Curves(_frame(_lines(path)), False)
 
 
@@ -69,7 +69,10 @@ def _gathered(folder: Path) -> pl.DataFrame:
 
 
 def _frame(rows: object) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema=_SCHEMA)  # type: ignore[call-overload]  # rows
+    import polars as pl
+
+    schema = {"part": pl.String, "metric": pl.String, "step": pl.Int64, "value": pl.Float64}
+    return pl.DataFrame(list(rows), schema=schema)  # type: ignore[call-overload]  # rows
 
 
 def _lines(path: Path) -> Iterator[dict[str, object]]:

@@ -7,17 +7,13 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import polars as pl
-
 from feilun.core.artifacts import Artifact, Cost, Dataset, Model
 from feilun.core.errors import Conflict, Invalid, shortened
 from feilun.core.i18n import N_, _
 from feilun.core.message import Message
-from feilun.core.records import DROPPED
 from feilun.core.refs import Ref
 from feilun.models import Predictor, load
 from feilun.stages.monitor import Signal
-from feilun.stages.prepare.mask import Mask
 from feilun.store.control import AliasRow, StoredArtifact
 from feilun.store.events import storable
 from feilun.tasks.task import Input
@@ -29,6 +25,8 @@ from feilun.wheel.turn import LIVE, Turn, read_turn, revolve
 from feilun.wheel.workspace import Workspace
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from feilun.store.events.retention import Purged
     from feilun.wheel.advise import Advice
     from feilun.wheel.diff import Diff
@@ -110,6 +108,10 @@ class Project(Workspace):
     def dropped(self, ref: str = "dataset/latest", reason: str | None = None) -> pl.DataFrame:
         """What could not be read and what preparing dropped, with `step`, `reason` and `detail`; of
         one reason or all. They are as they were: `shown` masks what people are to see."""
+        import polars as pl
+
+        from feilun.core.records import DROPPED
+
         artifact = self.get(ref)
         files = list(artifact.shards("dropped"))
         if isinstance(artifact, Dataset):
@@ -122,6 +124,8 @@ class Project(Workspace):
     def shown(self, texts: pl.Series, ref: str = "dataset/latest") -> pl.Series:
         """Texts as they may be shown: where the dataset's steps mask personal data, it is masked
         in these too, whether they were dropped before that step or could not even be read."""
+        from feilun.stages.prepare.mask import Mask
+
         steps: Any = self.get(ref).made_by.get("steps", ())
         mask = next((step for step in steps if step["use"] == "mask"), None)
         if mask is None:

@@ -13,13 +13,11 @@ import inspect
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-import polars as pl
 from pydantic import BaseModel
 
 from feilun.core.artifacts import Artifact, Cost, Model
-from feilun.core.records import DROPPED, as_dropped
 from feilun.core.run import Run
 from feilun.core.stage import Stage
 from feilun.economics import Meter
@@ -28,6 +26,9 @@ from feilun.store import Blobs, Control
 from feilun.store.blobs import sha256_of
 from feilun.version import code_version
 from feilun.wheel import curves, faults
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -118,10 +119,16 @@ class LocalRun(Run):
         self._observer.said(self.stage, message)
 
     def drop(self, frame: pl.DataFrame, step: str, reason: str) -> None:
+        from feilun.core.records import as_dropped
+
         if frame.height:
             self._dropped.append(as_dropped(frame, step, reason))
 
     def dropped(self) -> pl.DataFrame:
+        import polars as pl
+
+        from feilun.core.records import DROPPED
+
         return pl.concat([pl.DataFrame(schema=DROPPED), *self._dropped])
 
     def spend(self, amount: float, what: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from feilun.stages.collect import layouts
-from feilun.stages.collect.layouts.naming import Layout
+from feilun.stages.collect.names import Layout
 from feilun.stages.collect.source import Quarantine
 
 _DTYPES: dict[frozenset[type], pl.DataType] = {

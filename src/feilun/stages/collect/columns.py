@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from feilun.core.errors import Invalid, nearest, shortened
 from feilun.core.i18n import _
+
+if TYPE_CHECKING:
+    import polars as pl
 
 TEXT_NAMES = (
     "text", "content", "review", "sentence", "comment", "message", "body", "question", "title",
@@ -59,6 +61,8 @@ def guess_columns(
 ) -> dict[str, str]:
     """The likely `text` and, if any, `label` column: by name, else the longest column of text
     and the one with the fewest different values; raises `ColumnUnclear`."""
+    import polars as pl
+
     names = frame.columns
     by_name = {name.strip().lower(): name for name in reversed(names)}
     known = known or {}

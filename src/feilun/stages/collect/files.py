@@ -7,27 +7,18 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
-import polars as pl
 from pydantic import Field, field_validator
 
 from feilun.core.errors import nearest, read_error
 from feilun.core.i18n import _
-from feilun.stages.collect import layouts, reading
-from feilun.stages.collect.chunks import Shaping
-from feilun.stages.collect.layouts.naming import NAMES, Layout
-from feilun.stages.collect.reading import (
-    DOCUMENTS,
-    LIMITS,
-    ROW,
-    FileMissing,
-    Limits,
-    NoRecords,
-    UnreadableFile,
-    form_of,
-)
+from feilun.stages.collect.formats import DOCUMENTS, LIMITS, Limits, form_of
+from feilun.stages.collect.names import NAMES, Layout
 from feilun.stages.collect.source import Piece, Quarantine, Source
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _ROLES = sorted({"text", "label", "group", "time"}.union(*NAMES.values()))
 _TAGGED = (".conll", ".bio")
@@ -47,6 +38,8 @@ class File(NamedTuple):
 
 class Files(Source):
     """A file, or a folder: its files, and sub-folders whose name labels every text in them."""
+
+    # What reads is imported where it is needed: a process that serves only knows the settings.
 
     use: ClassVar[str] = "files"
 
@@ -95,6 +88,8 @@ class Files(Source):
 
     def files(self, root: Path) -> Iterator[File]:
         """The files it consists of, in the order of their names; hidden ones are left out."""
+        from feilun.stages.collect.reading import FileMissing, NoRecords
+
         start = root / self.path
         if not start.exists():
             raise FileMissing(start)
@@ -117,6 +112,8 @@ class Files(Source):
 
     def chunks(self, file: File, quarantine: Quarantine) -> Iterator[pl.DataFrame]:
         """The raw chunks of one file, as `feilun.stages.collect.reading.read` gives them."""
+        from feilun.stages.collect import reading
+
         return reading.read(
             file.path,
             file.form,
@@ -134,6 +131,8 @@ class Files(Source):
         return self.layout == "conll" or Path(path.name.lower()).suffix in _TAGGED
 
     def _digest(self, files: list[File]) -> str:
+        from feilun.stages.collect.reading import FileMissing
+
         digest = hashlib.sha256(self.model_dump_json().encode())
         for file in files:
             digest.update(f"\x00{file.shown}\x00".encode())
@@ -147,6 +146,11 @@ class Files(Source):
         return "sha256:" + digest.hexdigest()
 
     def _of_table(self, file: File, quarantine: Quarantine) -> Iterator[pl.DataFrame]:
+        import polars as pl
+
+        from feilun.stages.collect.chunks import Shaping
+        from feilun.stages.collect.reading import UnreadableFile
+
         # JSON leaves out what a row has not, so a chunk may lack a column of the first.
         sparse = file.form in {"json", "jsonl"}
         shaping = Shaping(self.layout, self.columns, file.shown, None, sparse=sparse)
@@ -160,6 +164,10 @@ class Files(Source):
             raise UnreadableFile(file.path, file.form, error) from error
 
     def _of_documents(self, files: list[File], quarantine: Quarantine) -> Iterator[pl.DataFrame]:
+        import polars as pl
+
+        from feilun.stages.collect.reading import ROW
+
         waiting: list[pl.DataFrame] = []
         size = 0
         for file in files:
@@ -189,6 +197,8 @@ class Files(Source):
     def _of_lines(
         self, chunks: Iterator[pl.DataFrame], file: File, quarantine: Quarantine
     ) -> Iterator[pl.DataFrame]:
+        from feilun.stages.collect import layouts
+
         first = next(chunks, None)
         if first is None:
             return

@@ -6,15 +6,16 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import polars as pl
 import sqlalchemy as sa
 from pydantic import Field
 
-from feilun.core.records import GATEWAY_SOURCE, TEACHER_SOURCE
 from feilun.stages.collect.logged import Wanted, logged, time_of_row
 from feilun.stages.collect.source import Piece, Source
+
+if TYPE_CHECKING:
+    import polars as pl
 
 CHUNK = 5_000
 """Exchanges in memory at a time."""
@@ -63,6 +64,8 @@ class Gateway(Source):
 
     def pieces(self, root: Path, since: str | None) -> Iterator[Piece]:
         """One piece: the chats since the last turn; none while there is no event log."""
+        from feilun.core.records import GATEWAY_SOURCE, TEACHER_SOURCE
+
         name = GATEWAY_SOURCE if self.measured else TEACHER_SOURCE
         return logged(name, root, since, Wanted("exchanges", _ROWS, CHUNK), self._records)
 
@@ -92,6 +95,8 @@ class Gateway(Source):
         return next((label for label in self.labels if label.casefold() == plain), None)
 
     def _records(self, rows: list[dict[str, Any]]) -> pl.DataFrame:
+        import polars as pl
+
         kept = [row for row in rows if not self.system or self.system in _first(row["messages"])]
         found = [
             (self.text(row["text"]), self._labelled(row), row["seq"], row["at"]) for row in kept

@@ -19,7 +19,7 @@ from feilun.core.outbound import Answer, parsed
 from feilun.core.outbound.errors import AnswerBroken, UrlRefused
 from feilun.stages.collect import watermark as marks
 from feilun.stages.collect.chunks import Shaping, raw_chunk
-from feilun.stages.collect.layouts.naming import Layout
+from feilun.stages.collect.names import Layout
 from feilun.stages.collect.source import Piece, Quarantine
 from feilun.stages.collect.web import Web
 

@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import polars as pl
 import sqlalchemy as sa
 
-from feilun.core.records import SCHEMA
 from feilun.stages.collect.source import Piece, Quarantine
+
+if TYPE_CHECKING:
+    import polars as pl
 
 LOG = Path(".feilun") / "events.db"
 
@@ -54,6 +55,10 @@ def logged(
 
 def time_of_row() -> pl.Expr:
     """The column `time` of a record, from the column `at` (seconds since 1970)."""
+    import polars as pl
+
+    from feilun.core.records import SCHEMA
+
     return (pl.col("at") * 1e6).round().cast(pl.Int64).cast(SCHEMA["time"]).alias("time")
 
 

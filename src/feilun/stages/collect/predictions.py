@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import polars as pl
 import sqlalchemy as sa
 from pydantic import Field
 
-from feilun.core.records import PREDICTIONS_SOURCE
 from feilun.stages.collect.logged import Wanted, logged, time_of_row
 from feilun.stages.collect.source import Piece, Source
+
+if TYPE_CHECKING:
+    import polars as pl
 
 CHUNK = 20_000
 """Predictions in memory at a time."""
@@ -47,10 +48,14 @@ class Predictions(Source):
 
     def pieces(self, root: Path, since: str | None) -> Iterator[Piece]:
         """One piece: the predictions since the last turn; none while there is no event log."""
+        from feilun.core.records import PREDICTIONS_SOURCE
+
         wanted = Wanted("predictions", _ROWS, CHUNK, sealed=True)
         return logged(PREDICTIONS_SOURCE, root, since, wanted, self._records)
 
     def _records(self, rows: list[dict[str, Any]]) -> pl.DataFrame:
+        import polars as pl
+
         schema = {
             "seq": pl.Int64,
             "at": pl.Float64,

@@ -18,7 +18,7 @@ from feilun.core.secret import PREFIX, Secret
 from feilun.stages.collect import watermark as marks
 from feilun.stages.collect.chunks import Shaping, raw_chunk
 from feilun.stages.collect.columns import ColumnMissing
-from feilun.stages.collect.layouts.naming import Layout
+from feilun.stages.collect.names import Layout
 from feilun.stages.collect.source import Piece, Quarantine, Source
 
 if TYPE_CHECKING:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import polars as pl
 from pydantic import Field
 
 from feilun.core.artifacts import Interval
 from feilun.stages.evaluate.check import Check
+
+if TYPE_CHECKING:
+    import polars as pl
 
 RESAMPLES = 500
 
@@ -25,6 +27,8 @@ class Calibration(Check):
     bins: int = Field(10, ge=2, le=100, description="of equal width over the scores")
 
     def measure(self, outcomes: pl.DataFrame, confidence: float, seed: int) -> dict[str, Interval]:
+        import polars as pl
+
         answered = outcomes.filter(pl.col("predicted").is_not_null())
         if answered.is_empty():
             return {}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
-
-import polars as pl
+from typing import TYPE_CHECKING, ClassVar
 
 from feilun.core.artifacts import Interval
 from feilun.core.part import Part
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Check(Part):

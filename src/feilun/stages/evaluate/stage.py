@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
-import polars as pl
 from pydantic import Field, SerializeAsAny
 
 from feilun.core.artifacts import Dataset, Interval, Model, Report
-from feilun.core.records import parquet, read_shards
 from feilun.core.run import Run
 from feilun.core.stage import Stage
 from feilun.models import load
@@ -21,6 +19,9 @@ from feilun.stages.evaluate import levels
 from feilun.stages.evaluate.calibration import Calibration
 from feilun.stages.evaluate.check import Check
 from feilun.tasks import Task, task_named
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class EvaluateGiven(NamedTuple):
@@ -49,6 +50,10 @@ class Evaluate(Stage[EvaluateGiven, Report]):
 
     def run(self, given: EvaluateGiven, run: Run) -> Report:
         """The figures, and `outcomes.parquet` with every answer on the test."""
+        import polars as pl
+
+        from feilun.core.records import parquet, read_shards
+
         test = read_shards(run.file(digest) for digest in given.dataset.shards("test"))
         task = task_named(given.dataset.task)
         truth = task.truth(test)

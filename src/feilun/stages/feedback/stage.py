@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import polars as pl
 from pydantic import Field, SerializeAsAny
 
 from feilun.core.artifacts import Records
-from feilun.core.records import FEEDBACK_SOURCE, SCHEMA, conform, parquet
 from feilun.core.run import Run
 from feilun.core.stage import Stage
 from feilun.stages.feedback.collector import Collector, Vote
@@ -19,6 +17,9 @@ from feilun.stages.feedback.corrections import Corrections
 from feilun.stages.feedback.ratings import Ratings
 from feilun.tasks import Classify, Task
 from feilun.tasks.task import BadAnswer
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class FeedbackGiven(NamedTuple):
@@ -60,6 +61,8 @@ class Feedback(Stage[FeedbackGiven, Records]):
 
     def run(self, given: FeedbackGiven, run: Run) -> Records:
         """`records.parquet`, and `dropped.parquet` with the reasons."""
+        from feilun.core.records import FEEDBACK_SOURCE, parquet
+
         votes = [
             vote
             for row in given.rows
@@ -117,6 +120,10 @@ def _labels(vote: Vote, task: Task) -> set[str] | None:
 
 def _frame(votes: list[Vote], task: Task | None) -> pl.DataFrame:
     """The votes as records; as they were written, without a task that understands them."""
+    import polars as pl
+
+    from feilun.core.records import FEEDBACK_SOURCE, SCHEMA, conform
+
     said = [
         task.record(vote.text, vote.label)
         if task is not None

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from feilun.core.records import FEEDBACK_SOURCE
 from feilun.core.run import Run
-from feilun.stages.prepare.corpus import Corpus
+from feilun.stages.prepare.corpus import DROPS, Corpus
 from feilun.stages.prepare.lots import lots
-from feilun.stages.prepare.step import DROPS, CorpusStep, StepUnfit
+from feilun.stages.prepare.step import CorpusStep, StepUnfit
 from feilun.tasks import Task
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import polars as pl
 from pydantic import Field
 
-from feilun.core.records import id_texts
 from feilun.core.run import Run
-from feilun.stages.prepare.corpus import Corpus
-from feilun.stages.prepare.step import DROPS, CorpusStep
+from feilun.stages.prepare.step import CorpusStep
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from feilun.stages.prepare.corpus import Corpus
 
 
 class Conflicts(CorpusStep):
@@ -38,6 +40,10 @@ class Conflicts(CorpusStep):
 
     def decide(self, corpus: Corpus, run: Run) -> pl.DataFrame:
         """Only compares labels where texts are twins: 3 s and 0.6 GB for 10 million records."""
+        import polars as pl
+
+        from feilun.stages.prepare.corpus import DROPS
+
         if corpus.task.use == "regress":
             return pl.DataFrame(schema=DROPS)
         rows = _contested(corpus.known)
@@ -59,6 +65,8 @@ class Conflicts(CorpusStep):
 
 def _contested(known: pl.DataFrame) -> pl.DataFrame:
     """`at`, `key` and `label` of the labelled records whose text has several labels."""
+    import polars as pl
+
     labelled = known.lazy().select("at", "key", "label").filter(pl.col("label").is_not_null())
     # Twins first, by their hashes alone: only few records are left to compare labels of.
     twins = labelled.filter(pl.col("key").is_duplicated()).collect()
@@ -68,6 +76,10 @@ def _contested(known: pl.DataFrame) -> pl.DataFrame:
 
 def _by_record(rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """`rows` with the id of the first record that answers the same instead of the answer."""
+    import polars as pl
+
+    from feilun.core.records import id_texts
+
     ids = rows.select("at").join(known.select("at", "id"), on="at", maintain_order="left")
     named = rows.with_columns(id_texts(ids["id"]).alias("id"))
     return named.with_columns(label=pl.col("id").sort_by("at").first().over("key", "label"))
@@ -75,6 +87,8 @@ def _by_record(rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
 
 def _ballots(votes: pl.DataFrame) -> pl.DataFrame:
     """The votes of each `key` as a JSON object, the most first."""
+    import polars as pl
+
     labels = votes["label"].unique().to_list()
     names = pl.DataFrame(
         {"label": labels, "name": [json.dumps(label, ensure_ascii=False) for label in labels]},

@@ -23,6 +23,9 @@ KNOWN = ("at", "id", "key", "label", "source", "size")
 answers, what `feilun.stages.prepare.fit.answers` gives); source (Categorical); and the number of
 its characters (UInt32). Where answers do not exclude each other, also the `stratum`."""
 
+DROPS = {"at": pl.UInt32, "reason": pl.String, "detail": pl.String}
+"""The columns of what a `CorpusStep` decides."""
+
 
 class Corpus:
     """The records that are still there when a `CorpusStep` decides.

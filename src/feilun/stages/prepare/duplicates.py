@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import polars as pl
-
-from feilun.core.records import id_texts
 from feilun.core.run import Run
-from feilun.stages.prepare.corpus import Corpus
-from feilun.stages.prepare.step import DROPS, CorpusStep
+from feilun.stages.prepare.step import CorpusStep
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from feilun.stages.prepare.corpus import Corpus
 
 
 class Duplicates(CorpusStep):
@@ -21,6 +22,11 @@ class Duplicates(CorpusStep):
 
     def decide(self, corpus: Corpus, run: Run) -> pl.DataFrame:
         """Only sorts what is there twice: 3 s and 0.5 GB for 10 million records."""
+        import polars as pl
+
+        from feilun.core.records import id_texts
+        from feilun.stages.prepare.corpus import DROPS
+
         twins = (
             corpus.known.lazy()
             .select("at", "key", "id", pl.col("label").is_null().alias("unlabelled"))

@@ -26,6 +26,7 @@ from feilun.core.i18n import _
 from feilun.core.records import SCHEMA
 from feilun.core.run import Run
 from feilun.core.similarity.shards import cluster_shards, remove_shards, sign_shard
+from feilun.stages.prepare.corpus import DROPS
 from feilun.stages.prepare.files import Files, Prepared, counted
 from feilun.stages.prepare.given import (
     fresh_folder,
@@ -39,7 +40,7 @@ from feilun.stages.prepare.shard import (
     ShardRun,
     write_arrow,
 )
-from feilun.stages.prepare.step import DROPS, CorpusStep, Step
+from feilun.stages.prepare.step import CorpusStep, Step
 from feilun.stages.prepare.tasks import Tasks
 from feilun.stages.prepare.twins import twin_texts
 from feilun.stages.prepare.workers import Workers

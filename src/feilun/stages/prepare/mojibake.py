@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import polars as pl
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _FOLLOWS = "\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
 """What the later bytes of a UTF-8 character look like in Latin-1 and Windows-1252."""
@@ -16,6 +19,8 @@ _AS_GBK = "锛|銆|鐨|鈥|涓€"
 def suspicious(texts: pl.Series) -> pl.Series:
     """For each text whether UTF-8 may have been read as Latin-1, Windows-1252 or GBK (Boolean,
     null for null). Most of those that are true are sound; those that are false are."""
+    import polars as pl
+
     # Memory is searched for one byte ten times as fast as texts are matched against a pattern.
     latin = texts.cast(pl.Binary).bin.contains(_LATIN_BYTE)
     if latin.any():

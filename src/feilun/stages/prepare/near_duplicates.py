@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import polars as pl
 from pydantic import Field
 
-from feilun.core.records import id_texts
 from feilun.core.run import Run
-from feilun.stages.prepare.corpus import Corpus
 from feilun.stages.prepare.step import CorpusStep
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from feilun.stages.prepare.corpus import Corpus
 
 
 class NearDuplicates(CorpusStep):
@@ -37,6 +39,10 @@ class NearDuplicates(CorpusStep):
         return (self.threshold,)
 
     def decide(self, corpus: Corpus, run: Run) -> pl.DataFrame:
+        import polars as pl
+
+        from feilun.core.records import id_texts
+
         clusters = corpus.near_duplicates(self.threshold).rename("cluster")
         known = corpus.known.select("at", "id", "key", "label", "size").hstack([clusters])
         known = known.filter(pl.len().over("cluster") > 1)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import polars as pl
 from pydantic import Field
 
 from feilun.core.run import Run
 from feilun.stages.prepare import hanzi, mojibake
-from feilun.stages.prepare.nfkc import plain
 from feilun.stages.prepare.step import Rewrite
+
+if TYPE_CHECKING:
+    import polars as pl
 
 ROUNDS = 8
 """Mending one thing may show another (a text read wrongly twice); deeper, nobody writes."""
@@ -69,6 +70,8 @@ class Normalise(Rewrite):
         return fresh
 
     def _written(self, texts: pl.Series) -> pl.Series:
+        from feilun.stages.prepare.nfkc import plain
+
         if self.mojibake:
             # Before NFKC, which writes half of what mojibake is made of in another way.
             texts = _each(texts, mojibake.suspicious(texts), mojibake.mended)
@@ -110,6 +113,8 @@ def _joined(text: str) -> str:
 
 def _each(texts: pl.Series, chosen: pl.Series, rewrite: Callable[[str], str]) -> pl.Series:
     """`texts`, the chosen ones rewritten one by one."""
+    import polars as pl
+
     rows = chosen.fill_null(False).arg_true()
     if not len(rows):
         return texts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pydantic import Field, SerializeAsAny
 
@@ -17,12 +17,13 @@ from feilun.core.stage import Stage
 from feilun.stages.prepare.conflicts import Conflicts
 from feilun.stages.prepare.duplicates import Duplicates
 from feilun.stages.prepare.facts import Facts, File, described
-from feilun.stages.prepare.files import Prepared
-from feilun.stages.prepare.flow import Flow
 from feilun.stages.prepare.normalise import Normalise
 from feilun.stages.prepare.split import Split
 from feilun.stages.prepare.step import CorpusStep, Step
 from feilun.tasks import Classify, Task
+
+if TYPE_CHECKING:
+    from feilun.stages.prepare.files import Prepared
 
 COSTS = "endpoint."
 """What steps count as a price paid: it belongs to the run, not to what a dataset is."""
@@ -118,6 +119,9 @@ class Prepare(Stage[PrepareGiven, Dataset]):
     def run(self, given: PrepareGiven, run: Run) -> Dataset:
         """Parquet files for each split and for what was dropped; `README.md`, the data card, and
         `croissant.json`; what steps tell besides."""
+        # A process that serves knows the settings and prepares nothing.
+        from feilun.stages.prepare.flow import Flow
+
         inputs = [run.file(digest) for digest in given.records.shards("records")]
         frozen = [run.file(digest) for digest in given.frozen_test]
         asked = given.live is not None and self._asks_live()

@@ -7,20 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
-import polars as pl
-
 from feilun.core.errors import Invalid
 from feilun.core.i18n import _
 from feilun.core.part import Part
 from feilun.core.run import Run
-from feilun.stages.prepare.spans import rewritten_in_pieces
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from feilun.stages.prepare.corpus import Corpus
     from feilun.tasks import Task
-
-DROPS = {"at": pl.UInt32, "reason": pl.String, "detail": pl.String}
-"""The columns of what a `CorpusStep` decides."""
 
 
 class StepUnfit(Invalid):
@@ -87,6 +83,10 @@ class Rewrite(Step):
         """Each text, written anew (String; null stays null)."""
 
     def apply(self, frame: pl.DataFrame, run: Run) -> pl.DataFrame:
+        import polars as pl
+
+        from feilun.stages.prepare.spans import rewritten_in_pieces
+
         frame = rewritten_in_pieces(frame, lambda texts: self.rewritten(texts, run))
         empty = pl.col("text").eq_missing("") | (
             pl.col("text").is_null() & pl.col("fields").is_null()
@@ -109,15 +109,19 @@ class CorpusStep(Step):
     def know(self, frame: pl.DataFrame) -> pl.DataFrame:
         """What `decide` must know beyond `feilun.stages.prepare.corpus.KNOWN`: a row per record,
         in its order; few and narrow columns."""
+        import polars as pl
+
         return pl.DataFrame(height=frame.height)
 
     @abstractmethod
     def decide(self, corpus: Corpus, run: Run) -> pl.DataFrame:
-        """The records to drop: the columns of `DROPS`; `detail` says more, such as the id of
-        the record that stays (null: nothing)."""
+        """The records to drop: the columns of `DROPS` beside `Corpus`; `detail` says more, such
+        as the id of the record that stays (null: nothing)."""
 
     def apply(self, frame: pl.DataFrame, run: Run) -> pl.DataFrame:
         """`frame` as if it were the whole corpus."""
+        import polars as pl
+
         from feilun.stages.prepare.corpus import Corpus
 
         dropped = self.decide(Corpus.of(frame, self), run)

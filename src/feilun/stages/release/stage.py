@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-import polars as pl
 from pydantic import Field, SerializeAsAny
 
 from feilun.core.artifacts import Dataset, Report, Verdict
 from feilun.core.i18n import N_
 from feilun.core.message import Message
-from feilun.core.records import read_shards
 from feilun.core.run import Run
 from feilun.core.stage import Stage
 from feilun.stages.release.better import Better
@@ -45,6 +43,10 @@ class Gate(Stage[GateGiven, Verdict]):
 
     def run(self, given: GateGiven, run: Run) -> Verdict:
         """The verdict; nothing is moved here."""
+        import polars as pl
+
+        from feilun.core.records import read_shards
+
         if given.report.live == given.report.model:
             reason = Message(template=N_("the candidate is the model that is live already"))
             return Verdict(released=False, reasons=(reason,))

@@ -8,29 +8,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from feilun.core.artifacts import Model
 from feilun.core.i18n import _
-from feilun.core.records import SCHEMA, parquet
 from feilun.core.run import Run
 from feilun.models import Lesson
 from feilun.stages.train.teachers import Answers, Opinion, Teacher
 from feilun.store.disk import write_file
 from feilun.tasks import BadAnswer, Task
 
-_KEPT = pl.Schema(
-    {
-        "written": pl.String(),
-        "confidence": pl.Float64(),
-        "probabilities": pl.List(pl.Float64()),
-        "tokens": pl.Int64(),
-    }
-)
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Distil(BaseModel):
@@ -58,6 +50,8 @@ class Distil(BaseModel):
         it reaches the validation split, and a twin of one of its records is not asked about.
         Answers are kept in `run.folder`: a killed run asks nobody twice. Raises what the teacher
         raises: `TeacherDiffers`, `NoTeacher`."""
+        import polars as pl
+
         drawn = _draw(lesson, self.most)
         if not len(drawn.lots):
             run.say(_("distillation: there are no unlabelled records to ask the teacher about"))
@@ -86,6 +80,10 @@ class Distil(BaseModel):
         self, lesson: Lesson, lots: np.ndarray, ask: Answers, run: Run
     ) -> Iterator[tuple[pl.DataFrame, list[Opinion]]]:
         """The drawn records, some at a time, with what the teacher says of them."""
+        import polars as pl
+
+        from feilun.core.records import parquet
+
         left = lots
         for number, path in enumerate(lesson.unlabelled):
             if not len(left):
@@ -166,6 +164,8 @@ def _draw(lesson: Lesson, most: int) -> _Drawn:
 
 
 def _texts(path: Path) -> pl.LazyFrame:
+    import polars as pl
+
     return pl.scan_parquet(path).filter(pl.col("text").is_not_null())
 
 
@@ -189,6 +189,10 @@ def _answered(
 ) -> tuple[pl.DataFrame, list[int]]:
     """The kept records as the teacher labels them, and which they are: an answer that is none
     of the task's counts as none."""
+    import polars as pl
+
+    from feilun.core.records import SCHEMA
+
     inputs = task.inputs(frame)
     made, good = [], []
     for at in kept:
@@ -212,7 +216,17 @@ def _silent(num_rows: int, lesson: Lesson) -> np.ndarray:
 
 
 def _frame(opinions: Sequence[Opinion]) -> pl.DataFrame:
-    return pl.DataFrame(opinions, schema=_KEPT, orient="row")
+    import polars as pl
+
+    schema = pl.Schema(
+        {
+            "written": pl.String(),
+            "confidence": pl.Float64(),
+            "probabilities": pl.List(pl.Float64()),
+            "tokens": pl.Int64(),
+        }
+    )
+    return pl.DataFrame(opinions, schema=schema, orient="row")
 
 
 def _opinions(frame: pl.DataFrame) -> list[Opinion]:

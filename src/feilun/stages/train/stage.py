@@ -17,7 +17,6 @@ from pydantic import Field, SerializeAsAny
 from feilun.core.artifacts import Candidate, Dataset, Model
 from feilun.core.i18n import N_, _
 from feilun.core.message import Message
-from feilun.core.records import read_shards
 from feilun.core.run import Run
 from feilun.core.stage import Stage
 from feilun.models import Architecture, Auto, Family, Lesson, load
@@ -137,6 +136,8 @@ class Train(Stage[TrainGiven, Model]):
 
 def lesson_of(dataset: Dataset, run: Run) -> Lesson:
     """What there is to learn from in a dataset."""
+    from feilun.core.records import read_shards
+
     train, validation = (
         read_shards(run.file(digest) for digest in dataset.shards(name))
         for name in ("train", "validation")

@@ -22,10 +22,10 @@ from feilun.stages.collect.layouts import (
     tabular,
 )
 from feilun.stages.collect.layouts.detection import detect
-from feilun.stages.collect.layouts.naming import LAYOUTS
 from feilun.stages.collect.layouts.naming import resolved as _resolved
 from feilun.stages.collect.layouts.rows import parts
 from feilun.stages.collect.layouts.sequences import conll_frames
+from feilun.stages.collect.names import LAYOUTS
 from feilun.stages.collect.source import Quarantine
 
 __all__ = ["LAYOUTS", "conll_frames", "detect", "parts", "resolved", "shaped"]

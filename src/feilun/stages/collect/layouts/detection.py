@@ -8,9 +8,10 @@ from typing import Any
 import polars as pl
 
 from feilun.stages.collect.columns import TEXT_NAMES
-from feilun.stages.collect.layouts.naming import NAMES, ROW, by_name, pair_in
+from feilun.stages.collect.layouts.naming import ROW, by_name, pair_in
 from feilun.stages.collect.layouts.rows import nested
 from feilun.stages.collect.layouts.sequences import looks_tagged
+from feilun.stages.collect.names import NAMES
 
 SEEN = 200
 """Rows looked at."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import polars as pl
 
+from feilun.stages.collect.formats import DOCUMENTS, FORMATS, LIMITS, PACKED, Limits, form_of
 from feilun.stages.collect.reading import documents, jsonl, lines, sheets, typed
 from feilun.stages.collect.reading.delimited import Delimited
 from feilun.stages.collect.reading.encodings import as_utf8
@@ -28,7 +28,7 @@ from feilun.stages.collect.reading.errors import (
 from feilun.stages.collect.reading.header import ROW, named_apart
 from feilun.stages.collect.reading.json_text import JsonText
 from feilun.stages.collect.reading.typed import PER_FRAME
-from feilun.stages.collect.reading.unpacking import PACKED, blocks
+from feilun.stages.collect.reading.unpacking import blocks
 from feilun.stages.collect.source import Quarantine
 
 __all__ = [
@@ -49,57 +49,6 @@ __all__ = [
     "parse",
     "read",
 ]
-
-FORMATS = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".ipc": "arrow",
-    ".xlsx": "excel",
-    ".xlsm": "excel",
-    ".xlsb": "excel",
-    ".xls": "excel",
-    ".ods": "excel",
-    ".txt": "text",
-    ".conll": "text",
-    ".bio": "text",
-    ".md": "markdown",
-    ".markdown": "markdown",
-    ".html": "html",
-    ".htm": "html",
-    ".pdf": "pdf",
-}
-"""The format that the ending of a file's name promises."""
-DOCUMENTS = frozenset({"text", "document", "markdown", "html", "pdf"})
-"""The formats that are no tables; `document` is a text file that is one record."""
-_NEVER_PACKED = frozenset({"parquet", "arrow", "excel", "pdf"})
-
-
-class Limits(NamedTuple):
-    """What a file may cost, in bytes."""
-
-    most_bytes: int = 4 << 20
-    """of one record; a longer one is quarantined as `too_long`"""
-    most_unpacked: int = 8 << 30
-    """that a packed file may unpack to"""
-
-
-LIMITS = Limits()
-
-
-def form_of(path: Path) -> str | None:
-    """The format of a file by its name's ending, also before .gz or .zst; None: none of ours."""
-    ending, packed = path.suffix.lower(), path.suffix.lower() in PACKED
-    if packed:
-        ending = Path(path.stem).suffix.lower()
-    form = FORMATS.get(ending)
-    return None if packed and form in _NEVER_PACKED else form
 
 
 def read(

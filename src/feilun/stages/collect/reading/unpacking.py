@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from feilun.core.errors import read_error
 from feilun.core.i18n import _
+from feilun.stages.collect.formats import PACKED
 from feilun.stages.collect.reading.errors import (
     MOST_RATIO,
     RATIO_FROM,
@@ -19,7 +20,6 @@ from feilun.stages.collect.reading.errors import (
 
 BLOCK = 4 << 20
 """Bytes of a block, about; a packed file's blocks may be smaller."""
-PACKED = (".gz", ".zst")
 _ZSTD_STEP = 1024
 """Four bytes of zstd can be 128 KiB of text, so a step of input is at most 32 MiB of output."""
 _WINDOW = 1 << 27

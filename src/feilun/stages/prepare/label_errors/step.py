@@ -12,7 +12,7 @@ from pydantic import Field
 
 from feilun.core.i18n import _
 from feilun.core.run import Run
-from feilun.stages.prepare.corpus import Corpus
+from feilun.stages.prepare.corpus import DROPS, Corpus
 from feilun.stages.prepare.label_errors.confident import (
     Doubts,
     Prune,
@@ -23,7 +23,7 @@ from feilun.stages.prepare.label_errors.confident import (
 )
 from feilun.stages.prepare.label_errors.cross_validation import CrossValidated
 from feilun.stages.prepare.lots import lots
-from feilun.stages.prepare.step import DROPS, CorpusStep, StepUnfit
+from feilun.stages.prepare.step import CorpusStep, StepUnfit
 from feilun.tasks import Task
 
 SUSPECTS = "suspects.json"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-import polars as pl
 from pydantic import Field
 
-from feilun.core.records import SPANS
 from feilun.core.run import Run
-from feilun.stages.prepare.mask.finder import Find, Finder
-from feilun.stages.prepare.mask.kinds import KINDS
-from feilun.stages.prepare.mask.surrogates import key, surrogate
 from feilun.stages.prepare.step import Rewrite
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from feilun.stages.prepare.mask.finder import Find
 
 KEY_FILE = "mask.key"
 ROUNDS = 8
@@ -52,6 +52,11 @@ class Mask(Rewrite):
     )
 
     def rewritten(self, texts: pl.Series, run: Run) -> pl.Series:
+        # A process that serves knows the settings and masks nothing.
+        import polars as pl
+
+        from feilun.stages.prepare.mask.finder import Finder
+
         write, ours = self._writer(run)
         finder = Finder(self.kinds, self.names, ours)
         counts = Counter[str]()
@@ -78,6 +83,10 @@ class Mask(Rewrite):
     def apply(self, frame: pl.DataFrame, run: Run) -> pl.DataFrame:
         if self.mode != "drop":
             return super().apply(frame, run)
+        import polars as pl
+
+        from feilun.core.records import SPANS
+
         masked = self.rewritten(frame["text"], run)
         changed = masked.ne_missing(frame["text"])
         # What is dropped is kept and shown to who asks: masked, too. Spans would miss their place.
@@ -88,8 +97,12 @@ class Mask(Rewrite):
     def _writer(self, run: Run) -> tuple[Writer, bool]:
         """What writes the replacement of a kind's value; whether surrogates are left alone."""
         if self.mode == "surrogate":
+            from feilun.stages.prepare.mask.surrogates import key, surrogate
+
             secret = key(run.root / ".feilun" / KEY_FILE)
             return (lambda kind, value: surrogate(secret, kind, value)), True
+        from feilun.stages.prepare.mask.kinds import KINDS
+
         tokens = {kind.name: kind.token for kind in KINDS}
         return (lambda kind, _value: tokens[kind]), False
 
