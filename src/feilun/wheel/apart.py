@@ -95,7 +95,9 @@ def weakest(project: Project, days: float) -> Weakest:
 
 
 def _slices(told: list[Any]) -> list[Shown]:
-    return [Shown(Slice(*one[:-1], examples=tuple(one[-1])), tuple(texts)) for one, texts in told]
+    return [
+        Shown(Slice(*one)._replace(examples=tuple(one[-1])), tuple(texts)) for one, texts in told
+    ]
 
 
 def _asked(project: Project, what: dict[str, Any]) -> dict[str, Any]:
