@@ -57,7 +57,7 @@ class Plan(NamedTuple):
     engine_seconds: float
 
 
-FULL = Plan(5, 5.0, 12_000, 2, 60.0, 5, 30.0)
+FULL = Plan(5, 3.0, 4_000, 1, 60.0, 5, 20.0)
 QUICK = Plan(1, 1.0, 1_000, 1, 5.0, 2, 3.0)
 SETTINGS = """\
 [project]
