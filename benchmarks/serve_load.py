@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-CONNECTIONS_MOST = 1000
+CONNECTIONS_MOST = 4000
 ANSWER_SECONDS = 60.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import gc
 import ipaddress
@@ -13,7 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
 from typing import NamedTuple
@@ -32,6 +33,7 @@ BACKLOG = 512
 SWITCH_SECONDS = 0.0005
 """After which a thread lets another have the interpreter. With Python's own 0.005 a flood that is
 refused holds up the threads that compute: they got a twentieth less done."""
+_M_ARENA_MAX = -8  # of malloc.h
 KEEP_ALIVE_SECONDS = 30
 _GARBAGE = (20_000, 20, 50)
 """Objects made since the last look for garbage; looks between two of what outlived one, or two."""
@@ -94,6 +96,7 @@ def serve(
     listener = listen(host, settings.port if port is None else port)
     end_log = set_up(settings.telemetry)
     sys.setswitchinterval(SWITCH_SECONDS)
+    _share_heaps()
     try:
         app = create_app(project, host)
         live: Live = app.state.service.live
@@ -123,6 +126,13 @@ def serve(
     finally:
         listener.close()
         end_log()
+
+
+def _share_heaps() -> None:
+    """Lets the threads share two heaps, where the C library is glibc. It gives each its own, and
+    none gives back what another could use: a network's threads held 14 MB more so."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def listen(host: str, port: int) -> socket.socket:

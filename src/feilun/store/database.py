@@ -123,7 +123,11 @@ class Database:
                 connection.execute("PRAGMA secure_delete=ON")
             return connection
 
-        pool = {"pool_size": 8, "max_overflow": 8} if read_only else {"pool_size": 1}
+        pool: dict[str, Any] = {"pool_size": 8, "max_overflow": 8}
+        if not read_only:
+            # Every writer commits or rolls back itself; a second rollback is one more call in
+            # which other threads may take the interpreter.
+            pool = {"pool_size": 1, "pool_reset_on_return": None}
         engine = sa.create_engine(
             "sqlite://",
             creator=connect,
@@ -131,7 +135,7 @@ class Database:
             **pool,
         )
         begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
-        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+        sa.event.listen(engine, "begin", lambda connection: driver(connection).execute(begin))
         return engine
 
     @contextmanager

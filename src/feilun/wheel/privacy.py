@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 NOT_LEARNT = frozenset({"hash", REMOVED})
 """How a text is kept that nothing can be learnt from."""
 NOTHING_SHOWN = "–"
+_INPUT, _KEPT = (PredictionRow._fields.index(name) for name in ("input", "kept"))
 
 
 class Privacy:
@@ -133,7 +134,9 @@ class Privacy:
 
     def _changed(self, event: Event, text: str, kept: str, identity: str = "") -> Event:
         if isinstance(event, PredictionRow):
-            return event._replace(input=text, kept=kept)
+            # As `_replace` does, in a third of its time: this is done for every prediction.
+            before, after = event[:_INPUT], event[_INPUT + 1 : _KEPT]
+            return PredictionRow._make((*before, text, *after, kept, *event[_KEPT + 1 :]))
         assert isinstance(event, FeedbackRow)
         digest = self._digest("comment", str(event.value))
         return event._replace(value=text, kept=kept, digest=digest, id=identity or event.id)

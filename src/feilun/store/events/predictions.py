@@ -16,9 +16,10 @@ UNANSWERED = frozenset({"shadow"})
 ANSWERED = f"route NOT IN ({', '.join(repr(route) for route in sorted(UNANSWERED))})"
 """The others, as a condition in SQL."""
 
-_TOGETHER = (48, 12, 3, 1)
-"""Rows of one statement: SQLite gives the interpreter back to Python's other threads, and waits
-for it again, once per statement. 48 rows stay below the 999 values that every build takes."""
+_TOGETHER = 48
+"""Rows of one statement, most: SQLite gives the interpreter back to Python's other threads, and
+waits for it again, once per statement. 48 rows stay below the 999 values that every build takes,
+and a statement for each number of them among those that a connection keeps prepared."""
 
 
 class PredictionRow(NamedTuple):
@@ -58,12 +59,10 @@ class PredictionRow(NamedTuple):
     @classmethod
     def insert(cls, connection: sa.Connection, rows: Sequence[Self]) -> list[str]:
         """Writes them; their ids."""
-        execute, begin = driver(connection).execute, 0
-        while begin < len(rows):
-            count = next(count for count in _TOGETHER if count <= len(rows) - begin)
-            part = rows[begin : begin + count]
-            execute(_statement(count), [value for row in part for value in row])
-            begin += count
+        execute = driver(connection).execute
+        for begin in range(0, len(rows), _TOGETHER):
+            part = rows[begin : begin + _TOGETHER]
+            execute(_statement(len(part)), [value for row in part for value in row])
         return [row.id for row in rows]
 
 

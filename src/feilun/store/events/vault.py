@@ -24,7 +24,6 @@ from feilun.core.i18n import _
 from feilun.store.clock import random_stock
 from feilun.store.database import Database, driver
 from feilun.store.disk import lock, write_file
-from feilun.store.events.event import storable
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -111,7 +110,8 @@ class Vault:
     def seal(self, key: SealingKey, identity: str, text: str) -> str:
         """`text` for the row `identity`, as text: the key's id, nonce and ciphertext."""
         nonce = _nonces.next()
-        sealed = nonce + key.cipher.encrypt(nonce, storable(text).encode(), identity.encode())
+        content = text.encode("utf-8", "replace")
+        sealed = nonce + key.cipher.encrypt(nonce, content, identity.encode())
         return f"{_MARK}.{key.row.id}.{base64.b64encode(sealed).decode()}"
 
     def open(
