@@ -44,7 +44,7 @@ def test_a_small_file_has_defaults_for_all_else() -> None:
         ("[serve]\nport = 1.5", 8, "serve.port", "a whole number, not 1.5"),
         ("[serve]\nhost = 5", 8, "serve.host", "text in quotes, not 5"),
         ("[serve]\n\n# why\nprot = 1", 10, "serve.prot", "did you mean 'port'?"),
-        ("[serve]\nzzzz = 1", 8, "serve.zzzz", "known here: batch_days, cascade"),
+        ("[serve]\nzzzz = 1", 8, "serve.zzzz", "known here: bake, batch_days, cascade"),
         ("[serv]\nport = 1", 7, "serv", "did you mean 'serve'?"),
         ("[train]\nbudget_seconds = 0", 8, "train.budget_seconds", "above 0.0, not 0"),
         ("[train]\nbudget_seconds = 'long'", 8, "train.budget_seconds", "a number, not 'long'"),
