@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from feilun.stages.serve import (
     TooLate,
     TooManyWaiting,
 )
+from feilun.stages.serve.pace import Pace
 from feilun.stages.serve.waiting import BATCH_TEXTS
 from feilun.tasks import Classify
 from feilun.tasks.task import Input
@@ -84,7 +86,10 @@ def test_what_waits_becomes_one_batch(engine: Engine, slow: Slow) -> None:
     assert slow.batches == [1, 10]
 
 
-def test_a_batch_stays_near_its_limit(engine: Engine, slow: Slow) -> None:
+def test_a_batch_stays_near_its_limit(
+    engine: Engine, slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pace, "characters", lambda _self: math.inf)  # `slow` has none
     engine.submit(["x a"])
     slow.reached.wait(10)
     waiting = [engine.submit(["x a"] * (BATCH_TEXTS // 2)) for _n in range(4)]
