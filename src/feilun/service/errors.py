@@ -15,6 +15,7 @@ import json
 import logging
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -290,13 +291,17 @@ class _Json(Response):
 
 
 def json_bytes(content: Any) -> bytes:
-    """`content` as JSON in UTF-8; what is no valid Unicode is replaced, never refused."""
-    try:
-        return to_json(content, inf_nan_mode="null")
-    except PydanticSerializationError:  # half a character; the library's own takes six times longer
-        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(
-            "utf-8", "replace"
-        )
+    """`content` as JSON in UTF-8; what is no valid Unicode is replaced, never refused. Raises
+    `ValueError` where a number is none."""
+    # Python's own, which says so, takes six times longer.
+    with suppress(PydanticSerializationError):  # half a character
+        written = to_json(content, inf_nan_mode="constants")
+        if b"NaN" not in written and b"Infinity" not in written:
+            return written
+    return _ENCODER.encode(content).encode("utf-8", "replace")
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def invalid_body(error: ValidationError) -> FeilunError:

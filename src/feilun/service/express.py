@@ -24,18 +24,17 @@ from pydantic import ValidationError
 from starlette.types import Scope
 
 from feilun.core.errors import FeilunError, Full, Invalid, NotWritable
-from feilun.core.i18n import accepted, speak
+from feilun.core.i18n import speak
 from feilun.service import answering, errors
-from feilun.service.access import bearer, digest_of
 from feilun.service.answering import Service
 from feilun.service.direct import Direct
 from feilun.service.errors import NotStored
 from feilun.service.exchange import head_of
 from feilun.service.headers import SECURITY, Headers
+from feilun.service.known_heads import Head, KnownHeads
 from feilun.service.telemetry.answered import Teller
 from feilun.service.telemetry.asked import Asked
 from feilun.service.telemetry.traces import Finished
-from feilun.service.timeouts import asked_seconds
 from feilun.stages.serve import Answered, Overloaded, Stopped, TooLate, TooManyWaiting
 from feilun.store.events import PredictionRow
 from feilun.store.events.log import LogFull
@@ -43,14 +42,6 @@ from feilun.tasks.task import Input
 from feilun.team import Key
 from feilun.team import Scope as KeyScope
 
-_PLAIN = {
-    b"host", b"authorization", b"content-type", b"content-length", b"accept", b"accept-encoding",
-    b"accept-language", b"connection", b"user-agent", b"x-request-timeout-seconds",
-}  # fmt: skip
-"""Headers that change nothing about how a request is answered, or are known with the head."""
-_LENGTHS = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
-_MOST_DIGITS = 8
-_HEADS = 1024
 _Headers = tuple[tuple[bytes, bytes], ...]
 _JSON: _Headers = ((b"content-type", b"application/json"),)
 
@@ -66,15 +57,6 @@ class Connection(Protocol):
     def default_headers(self) -> list[tuple[bytes, bytes]]: ...
 
     def answered(self, request: Request, keep_alive: bool) -> None: ...
-
-
-class Head(NamedTuple):
-    """What is known of a head: the digest of its key's text, the language of its errors, and
-    after how many seconds its answer is of no use."""
-
-    key: bytes
-    language: str | None
-    seconds: float | None
 
 
 class Request:
@@ -167,8 +149,7 @@ class Express:
         self._route = route
         self._shape = direct.shape
         self._serve = service.project.settings.serve
-        self._first = f"POST {route} HTTP/1.1".encode()
-        self._heads: dict[tuple[bytes, bytes], Head] = {}
+        self._heads = KnownHeads(f"POST {route} HTTP/1.1".encode())
         self._told = _Told([], self._hand_over)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._open: dict[Request, None] = {}
@@ -179,46 +160,21 @@ class Express:
         self._usual: dict[tuple[int, _Headers], bytes] = {}
         service.live.engine.after_batch = self._store
 
-    # Heads
-
     def learn(self, head: bytes, scope: Scope, headers: Headers) -> None:
-        """A request with this head was let through by the gate and answered; what is not plain
-        is left to the ordinary way."""
-        lines = head[:-4].split(b"\r\n")
-        given = [_header(line) for line in lines[1:]]
-        names = {name for name, _value in given}
-        plain = (
-            lines[0] == self._first
-            and given == list(scope["headers"])
-            and len(names) == len(given)
-            and names <= _PLAIN
-            and headers.get("connection", "keep-alive").lower() == "keep-alive"
-            and "text/html" not in headers.get("accept", "")
-        )
-        parts = _parts(head)
-        if not plain or parts is None or self._service.live.further.follows:
-            return
-        if len(self._heads) >= _HEADS:
-            self._heads.clear()
-        language = headers.get("accept-language")
-        self._loop = asyncio.get_running_loop()
-        self._heads[parts[:2]] = Head(
-            digest_of(bearer(headers["authorization"])),
-            None if language is None else accepted(language),
-            asked_seconds(headers),
-        )
+        """A request with this head was let through by the gate and answered."""
+        if not self._service.live.further.follows:
+            self._loop = asyncio.get_running_loop()
+            self._heads.learn(head, scope, headers)
 
     # The way of a request, on the thread of the connections
 
     def take(self, connection: Connection, data: bytes) -> bool:
         """Whether the request that `data` is has been taken over; only if `data` is one whole
         request with a known head, whose key opens and whose body has the right shape."""
-        parts = _parts(data)
-        if parts is None:
+        found = self._heads.found(data)
+        if found is None or len(found[1]) > self._serve.max_body_bytes:
             return False
-        head = self._heads.get(parts[:2])
-        if head is None or parts[2] != len(parts[3]) or parts[2] > self._serve.max_body_bytes:
-            return False
+        head, content = found
         started = time.perf_counter()
         key = self._service.access.known(head.key, KeyScope.PREDICT)
         if key is None or key.limits.monthly is not None or key.limits.monthly_cost is not None:
@@ -227,7 +183,7 @@ class Express:
         body: Any = None
         if not full:  # else nobody will read it
             try:
-                body = self._shape.model_validate_json(parts[3])
+                body = self._shape.model_validate_json(content)
                 answering.check(body.input, self._serve)
             except (ValidationError, Invalid):
                 return False
@@ -410,27 +366,6 @@ class Express:
                 self._turn_away(request, TooLate)
         if self._open:
             self._wake_at(min(request.deadline for request in self._open))
-
-
-def _parts(data: bytes) -> tuple[bytes, bytes, int, bytes] | None:
-    """What begins with a request, as its head before and behind the number of its length, that
-    number, and what follows the head; None where there is no such head."""
-    end = data.find(b"\r\n\r\n")
-    for name in _LENGTHS:
-        at = data.find(name, 0, end)
-        if at >= 0:
-            at += len(name)
-            stop = data.find(b"\r", at)
-            number = data[at:stop]
-            if not number.isdigit() or len(number) > _MOST_DIGITS:
-                return None
-            return data[:at], data[stop:end], int(number), data[end + 4 :]
-    return None
-
-
-def _header(line: bytes) -> tuple[bytes, bytes]:
-    name, _sep, value = line.partition(b":")
-    return name.lower(), value.strip(b" \t")
 
 
 def _said(problem: FeilunError) -> _Said:

@@ -95,6 +95,7 @@ def serve(
     host = settings.host if host is None else host
     listener = listen(host, settings.port if port is None else port)
     end_log = set_up(settings.telemetry)
+    before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
     _share_heaps()
     try:
@@ -124,6 +125,7 @@ def serve(
         with _stopped_by_signals(server):
             server.run(sockets=[listener])
     finally:
+        sys.setswitchinterval(before)
         listener.close()
         end_log()
 

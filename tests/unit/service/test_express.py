@@ -356,7 +356,7 @@ def test_requests_in_pieces_and_lengths_that_lie_go_the_ordinary_way(served: Ser
 
 
 def test_heads_are_kept_in_bounded_memory(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("feilun.service.express._HEADS", 3)
+    monkeypatch.setattr("feilun.service.known_heads.MOST", 3)
     with Line(served.port) as line:
         for number in range(8):
             served.known(line, **{"User-Agent": f"client {number}"})
