@@ -37,12 +37,17 @@ def library_path(beside: str, name: str) -> Path:
 
 
 def load_library(
-    path: Path, arguments: Mapping[str, Sequence[Any]], answers: Collection[str]
+    path: Path,
+    arguments: Mapping[str, Sequence[Any]],
+    answers: Collection[str],
+    *,
+    brief: bool = False,
 ) -> ctypes.CDLL:
     """The library with the types of its functions set: `arguments` of each, and a 64-bit result
-    for those in `answers`, none for the others; raises `KernelsMissing`."""
+    for those in `answers`, none for the others; `brief` calls keep the GIL. Raises
+    `KernelsMissing`."""
     try:
-        library = ctypes.CDLL(str(path))
+        library = (ctypes.PyDLL if brief else ctypes.CDLL)(str(path))
         for name, types in arguments.items():
             function = getattr(library, name)
             function.argtypes = types

@@ -82,6 +82,7 @@ def create_app(project: Project, host: str | None = None) -> FastAPI:
             await service.gateway.close()
         retention.close()
         await asyncio.to_thread(batches.close)
+        express.close()
         live.close()
         teller.close()
 

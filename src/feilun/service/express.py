@@ -25,13 +25,14 @@ from starlette.types import Scope
 
 from feilun.core.errors import FeilunError, Full, Invalid, NotWritable
 from feilun.core.i18n import speak
-from feilun.service import answering, errors
+from feilun.service import answering, doorman, errors
 from feilun.service.answering import Service
 from feilun.service.direct import Direct
+from feilun.service.doorman import Doorman
 from feilun.service.errors import NotStored
-from feilun.service.exchange import head_of
-from feilun.service.headers import SECURITY, Headers
+from feilun.service.headers import Headers
 from feilun.service.known_heads import Head, KnownHeads
+from feilun.service.said import Said, Written, good, refused
 from feilun.service.telemetry.answered import Teller
 from feilun.service.telemetry.asked import Asked
 from feilun.service.telemetry.traces import Finished
@@ -42,11 +43,8 @@ from feilun.tasks.task import Input
 from feilun.team import Key
 from feilun.team import Scope as KeyScope
 
-_Headers = tuple[tuple[bytes, bytes], ...]
-_JSON: _Headers = ((b"content-type", b"application/json"),)
 
-
-class Connection(Protocol):
+class Connection(doorman.Connection, Protocol):
     """What is needed of a connection; see `PatientProtocol`."""
 
     def write(self, content: bytes) -> None: ...
@@ -125,15 +123,6 @@ class _Told(NamedTuple):
     finish: Callable[[list[Request], BaseException | None, tuple[float, float] | None], None]
 
 
-class _Said(NamedTuple):
-    """An answer: the headers are those that its status and body ask for; `code` of an error."""
-
-    status: int
-    body: bytes
-    headers: _Headers
-    code: str = ""
-
-
 class Express:
     """Answers what it can of one service; `route` is the path of its task, `direct` how it is
     answered the ordinary way.
@@ -155,9 +144,8 @@ class Express:
         self._open: dict[Request, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._wakes_at = 0.0
-        self._refusals: dict[tuple[Callable[..., FeilunError], str | None], _Said] = {}
-        self._dated: Any = None
-        self._usual: dict[tuple[int, _Headers], bytes] = {}
+        self._written = Written(self._serve)
+        self._doorman: Doorman | None = None
         service.live.engine.after_batch = self._store
 
     def learn(self, head: bytes, scope: Scope, headers: Headers) -> None:
@@ -284,8 +272,7 @@ class Express:
             ("commit", *commit),
         ]
         answering.count(self._service, request.rows)
-        body = errors.json_bytes(answering.told(request.rows, answered))
-        self._send(request, _Said(200, body, _JSON))
+        self._send(request, good(answering.told(request.rows, answered)))
         self._service.live.shadow.offer(request.inputs, request.rows)
 
     def _refuse(self, request: Request, error: BaseException | None) -> None:
@@ -297,30 +284,27 @@ class Express:
         else:
             with speak(request.head.language):
                 problem = errors.ours(error if isinstance(error, Exception) else RuntimeError())
-                said = _said(problem)
+                said = refused(problem)
             self._send(request, said)
 
     def _turn_away(self, request: Request, why: Callable[..., FeilunError]) -> None:
-        """Refuses for a reason that many are refused for; what was raised elsewhere does not speak
-        the language of the request."""
-        named = why, request.head.language
-        said = self._refusals.get(named)
-        if said is None:
-            limits = {Overloaded: self._serve.queue, TooManyWaiting: self._serve.queue_texts}
-            with speak(request.head.language):
-                given = [limits[why]] if why in limits else []
-                said = self._refusals[named] = _said(why(*given))
-        self._send(request, said)
+        if why is Overloaded:
+            self._found_full()
+        self._send(request, self._written.refusal(why, request.head.language))
 
-    def _send(self, request: Request, said: _Said) -> None:
+    def _send(self, request: Request, said: Said) -> None:
         request.ended = True
         self._open.pop(request, None)
         connection = request.connection
         if connection is not None:
-            tail = b"content-length: %d\r\nx-request-id: %b\r\n\r\n"
-            tail %= (len(said.body), request.asked.id.encode())
-            connection.write(self._head(connection, request, said) + tail + said.body)
-            connection.answered(request, request.keep_alive)
+            default, keep_alive = connection.default_headers, request.keep_alive
+            connection.write(
+                self._written.whole(
+                    said, default, request.asked.id, request.more, keep_alive=keep_alive
+                )
+            )
+            connection.answered(request, keep_alive)
+            self._leave(connection, request)
         self._teller.tell(
             request.asked,
             Finished(
@@ -329,21 +313,44 @@ class Express:
             ),
         )  # fmt: skip
 
-    def _head(self, connection: Connection, request: Request, said: _Said) -> bytes:
-        """The head of an answer but for its end; of most, the same until the date changes."""
-        default = connection.default_headers
-        if not request.keep_alive or request.more:
-            more = [] if request.keep_alive else [(b"connection", b"close")]
-            whole = [*default, *said.headers, *request.more, *SECURITY, *more]
-            return head_of(said.status, whole)[:-2]
-        if self._dated is not default:
-            self._dated, self._usual = default, {}
-        named = said.status, said.headers
-        head = self._usual.get(named)
-        if head is None:
-            whole = [*default, *said.headers, *SECURITY]
-            head = self._usual[named] = head_of(said.status, whole)[:-2]
-        return head
+    # The doorman, while the line is full
+
+    def release(self, connection: Connection) -> None:
+        """Takes a connection back from the doorman."""
+        if self._doorman is not None:
+            self._doorman.release(connection)
+
+    def close(self) -> None:
+        """Takes all connections back."""
+        if self._doorman is not None:
+            self._service.live.engine.room = None
+            self._doorman.close()
+            self._doorman = None
+
+    def _found_full(self) -> None:
+        if self._doorman is None and self._teller.traces is None:  # his refusals have no spans
+            assert self._loop is not None
+            self._doorman = Doorman.opened(self._loop, self._written.at_the_door, self._refused)
+        if self._doorman is not None:
+            self._service.live.engine.room = self._doorman.places
+            self._doorman.full()
+
+    def _leave(self, connection: Connection, request: Request) -> None:
+        """Its next request is the doorman's, while he refuses."""
+        doorman = self._doorman
+        plain = request.keep_alive and not request.more
+        if doorman is None or not plain or not doorman.refuses:
+            return
+        if not doorman.leave(connection, request.head, request.key.id):
+            self.close()  # He knows as many heads as he can; the next one begins anew.
+
+    def _refused(self, key: str, count: int, seconds: float) -> None:
+        asked = Asked(None)
+        asked.key = key
+        said, ended = self._written.refusal(Overloaded, None), time.perf_counter()
+        began = ended - seconds / count
+        finished = Finished("POST", self._route, said.status, began, ended, said.code, None, None)
+        self._teller.tell(asked, finished, count)
 
     # Time
 
@@ -366,9 +373,3 @@ class Express:
                 self._turn_away(request, TooLate)
         if self._open:
             self._wake_at(min(request.deadline for request in self._open))
-
-
-def _said(problem: FeilunError) -> _Said:
-    response = errors.answer(problem)
-    headers = tuple(one for one in response.raw_headers if one[0] != b"content-length")
-    return _Said(response.status_code, bytes(response.body), headers, problem.code)

@@ -21,13 +21,14 @@ class Failures:
         self._second = 0
         self._count = 0
 
-    def note(self, route: str, status: int, code: str) -> None:
-        """Hands one failure over; does not wait, does not raise."""
+    def note(self, route: str, status: int, code: str, count: int = 1) -> None:
+        """Hands one failure over, or several alike; does not wait, does not raise."""
         at = time.time()
         if int(at) != self._second:
             self._second, self._count = int(at), 0
-        self._count += 1
-        if self._count > PER_SECOND:
+        kept = min(count, PER_SECOND - self._count)
+        if kept <= 0:
             return
+        self._count += kept
         with suppress(Busy):
-            self._events.submit([FailureRow(at, route, status, code)])
+            self._events.submit([FailureRow(at, route, status, code)] * kept)

@@ -20,14 +20,14 @@ class Seconds(Collector):
         self._counts: dict[str, list[int]] = {}
         self._sums: dict[str, float] = {}
 
-    def observe(self, label: str, seconds: float) -> None:
-        """Counts one; a value on a bound belongs to the bucket below."""
+    def observe(self, label: str, seconds: float, count: int = 1) -> None:
+        """Counts one, or several alike; a value on a bound belongs to the bucket below."""
         counts = self._counts.get(label)
         if counts is None:
             counts = self._counts[label] = [0] * (len(self._bounds) + 1)
             self._sums[label] = 0.0
-        counts[bisect_left(self._bounds, seconds)] += 1
-        self._sums[label] += seconds
+        counts[bisect_left(self._bounds, seconds)] += count
+        self._sums[label] += seconds * count
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """The figures as Prometheus wants them: each bucket has those of the ones before."""

@@ -23,9 +23,11 @@ _MOST_DIGITS = 8
 
 
 class Head(NamedTuple):
-    """What is known of a head: the digest of its key's text, the language of its errors, and
-    after how many seconds its answer is of no use."""
+    """What is known of a head: it before and behind the length of the body, the digest of its
+    key's text, the language of its errors, and after how many seconds its answer is of no use."""
 
+    first: bytes
+    last: bytes
     key: bytes
     language: str | None
     seconds: float | None
@@ -62,6 +64,7 @@ class KnownHeads:
             self._known.clear()
         language = headers.get("accept-language")
         self._known[parts[:2]] = Head(
+            *parts[:2],
             digest_of(bearer(headers["authorization"])),
             None if language is None else accepted(language),
             asked_seconds(headers),

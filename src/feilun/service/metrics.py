@@ -117,14 +117,16 @@ class Metrics:
         self._registry.register(live.rollbacks)
         self._alerts = Gauge("feilun_alerts_open", "Alerts that are open", registry=self._registry)
 
-    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Counts one request."""
+    def answered(
+        self, route: str, method: str, status: int, seconds: float, count: int = 1
+    ) -> None:
+        """Counts a request, or several alike."""
         named = route, method, status
         found = self._of_requests.get(named)
         if found is None:
             found = self._of_requests[named] = self._requests.labels(route, method, str(status))
-        found.inc()
-        self._seconds.observe(route, seconds)
+        found.inc(count)
+        self._seconds.observe(route, seconds, count)
 
     def predicted(self, labels: list[str]) -> None:
         """Counts the labels in one answer, or that it had none."""

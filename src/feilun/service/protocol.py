@@ -72,6 +72,8 @@ class PatientProtocol(asyncio.Protocol):
         self._deadline = _NEVER
         self._stalled_at = _NEVER
         self._writable: asyncio.Future[None] | None = None
+        self._out = False
+        self._descriptor = -1
         self._timer: asyncio.TimerHandle | None = None
 
     # What asyncio calls
@@ -90,6 +92,7 @@ class PatientProtocol(asyncio.Protocol):
         self._server.connections.discard(self)
         if self._timer is not None:
             self._timer.cancel()
+        self._take_back()
         for exchange in self._open:
             exchange.lost()
         self.resume_writing()
@@ -271,6 +274,33 @@ class PatientProtocol(asyncio.Protocol):
                 self._deadline = self._loop.time() + wait
             self.listen(True)
 
+    # What the doorman calls
+
+    @property
+    def descriptor(self) -> int:
+        """The socket's."""
+        if self._descriptor < 0:
+            self._descriptor = self.transport.get_extra_info("socket").fileno()
+        return self._descriptor
+
+    def step_out(self) -> bool:
+        """Reads no more until `step_in`, unless something is being read, answered or sent."""
+        busy = self._open or self._head_bytes or self._deaf or not self._listens
+        if busy or self._out or self.transport.is_closing():
+            return False
+        if self.transport.get_write_buffer_size():
+            return False
+        self._out = True
+        self.transport.pause_reading()
+        return True
+
+    def step_in(self) -> None:
+        """Reads again."""
+        self._out = False
+        if not self.transport.is_closing():
+            self._deadline = self._loop.time() + self._keep_alive_seconds
+            self.transport.resume_reading()
+
     # What Uvicorn's server calls
 
     def shutdown(self) -> None:
@@ -316,6 +346,7 @@ class PatientProtocol(asyncio.Protocol):
 
     def _close(self) -> None:
         """Hangs up when what was written has been sent, or `SEND_SECONDS` later."""
+        self._take_back()
         self._deaf = True
         self._deadline = self._loop.time() + SEND_SECONDS
         self.transport.close()
@@ -323,10 +354,18 @@ class PatientProtocol(asyncio.Protocol):
     def _cut(self) -> None:
         """Hangs up at once; what the client has not taken is dropped, the kernel's part of it too,
         which it would otherwise keep for minutes."""
+        self._take_back()
         ours = self.transport.get_extra_info("socket")
         if ours is not None:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
+
+    def _take_back(self) -> bool:
+        """Whether the doorman had it until now."""
+        if not self._out or self._express is None:
+            return False
+        self._express.release(self)
+        return True
 
     def _look(self) -> None:
         now = self._loop.time()
@@ -334,7 +373,9 @@ class PatientProtocol(asyncio.Protocol):
         if (late and self._deaf) or now >= self._stalled_at + SEND_SECONDS:
             self._cut()
             return
-        if late:
+        if late and self._take_back():
+            self.step_in()  # from when on it says nothing, nobody knows
+        elif late:
             self._close()
         # A deadline is set further ahead than this looks again, so it is kept to the moment.
         wait = min(_LOOK_SECONDS, self._deadline - now)

@@ -11,6 +11,7 @@ from feilun.service.answering import Service
 from feilun.service.app import create_app
 from feilun.team import Scope
 from feilun.wheel.project import Project
+from tests.unit.service.fast_way import Served, serving
 
 
 class Running(NamedTuple):
@@ -37,3 +38,9 @@ def running(trained_project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterat
 @pytest.fixture
 def predict_only(running: Running) -> str:
     return running.project.keys.add("predict", frozenset({Scope.PREDICT}))
+
+
+@pytest.fixture
+def served(trained_project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    with serving(trained_project, monkeypatch) as found:
+        yield found

@@ -89,7 +89,7 @@ def test_what_waits_becomes_one_batch(engine: Engine, slow: Slow) -> None:
 def test_a_batch_stays_near_its_limit(
     engine: Engine, slow: Slow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Pace, "characters", lambda _self: math.inf)  # `slow` has none
+    monkeypatch.setattr(Pace, "characters", lambda *_given: math.inf)  # `slow` has none
     engine.submit(["x a"])
     slow.reached.wait(10)
     waiting = [engine.submit(["x a"] * (BATCH_TEXTS // 2)) for _n in range(4)]

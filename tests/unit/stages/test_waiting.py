@@ -9,7 +9,7 @@ from concurrent.futures import Future
 import pytest
 
 from feilun.stages.serve import Overloaded, TooLate, TooManyWaiting
-from feilun.stages.serve.pace import BATCH_SECONDS, Pace
+from feilun.stages.serve.pace import BATCH_SECONDS, MOST_SECONDS, Pace
 from feilun.stages.serve.waiting import BATCH_CHARACTERS, BATCH_TEXTS, Waiting, Work
 
 
@@ -165,21 +165,39 @@ def test_a_batch_is_no_longer_than_asked_for() -> None:
     line = Waiting(100, 1000)
     for length in (10, 50, 12, 11, 49):
         line.put(work("x" * length))
-    batch = line.take(40)
+    batch = line.take(lambda _all: 40)
     assert batch is not None
     assert [len(one.inputs[0]) for one in batch] == [10, 11, 12]
     # The first goes alone rather than not at all.
-    alone = line.take(1)
+    alone = line.take(lambda _all: 1)
     assert alone is not None
     assert [len(one.inputs[0]) for one in alone] == [50]
 
 
+def test_a_batch_is_asked_for_by_all_that_waits() -> None:
+    line = Waiting(100, 1000)
+    for length in (10, 50, 12):
+        line.put(work("x" * length))
+    told: list[int] = []
+    for _batch in range(2):
+        line.take(lambda waiting: told.append(waiting) or 30)
+    assert told == [72, 50]
+
+
 def test_the_pace_is_that_of_the_latest_batches() -> None:
     pace = Pace()
-    assert pace.characters() == math.inf
+    assert pace.characters(10**9) == math.inf
     pace.note(1000, 0.1)
-    assert pace.characters() == pytest.approx(10_000 * BATCH_SECONDS)
+    assert pace.characters(0) == pytest.approx(10_000 * BATCH_SECONDS)
     pace.note(0, 5.0)
     for _batch in range(50):
         pace.note(100, 0.1)
-    assert pace.characters() == pytest.approx(1_000 * BATCH_SECONDS, rel=0.01)
+    assert pace.characters(0) == pytest.approx(1_000 * BATCH_SECONDS, rel=0.01)
+
+
+def test_of_a_long_line_a_batch_is_a_quarter_up_to_a_limit() -> None:
+    pace = Pace()
+    pace.note(10_000, 1.0)
+    assert pace.characters(700) == 10_000 * BATCH_SECONDS
+    assert pace.characters(2_000) == 500
+    assert pace.characters(10**9) == 10_000 * MOST_SECONDS

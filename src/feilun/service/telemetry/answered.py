@@ -19,19 +19,20 @@ class Teller:
         self._log = RequestLog(settings)
         self.traces: Traces | None = open_traces(settings.traces, settings.trace_share)
 
-    def tell(self, asked: Asked, finished: Finished) -> None:
-        """Counts it, logs it if the settings want that, and makes its spans."""
+    def tell(self, asked: Asked, finished: Finished, count: int = 1) -> None:
+        """Counts it, logs it if the settings want that, and makes its spans; of `count` that were
+        alike, `finished` is one as they were on average."""
         seconds = finished.ended - finished.began
-        self._metrics.answered(finished.route, finished.method, finished.status, seconds)
+        self._metrics.answered(finished.route, finished.method, finished.status, seconds, count)
         for name, began, ended in asked.steps:
             self._metrics.step(name, ended - began)
         self._log.note(
-            asked, finished.method, finished.route, finished.status, seconds, finished.code
+            asked, finished.method, finished.route, finished.status, seconds, finished.code, count
         )
         if self.traces is not None:
             self.traces.record(asked, finished)
         if finished.status >= 400 and finished.route.startswith("/v1/"):
-            self._failures.note(finished.route, finished.status, finished.code)
+            self._failures.note(finished.route, finished.status, finished.code, count)
 
     def close(self) -> None:
         """Sends the spans that wait."""

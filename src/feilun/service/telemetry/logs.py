@@ -94,13 +94,21 @@ class RequestLog:
     def __init__(self, settings: Telemetry) -> None:
         self._from = {"none": 1000, "failed": 400, "all": 0}[settings.log_requests]
         self._second = 0
-        self._failed = 0
+        self._shown = self._left_out = 0
 
     def note(
-        self, asked: Asked, method: str, route: str, status: int, seconds: float, code: str
+        self,
+        asked: Asked,
+        method: str,
+        route: str,
+        status: int,
+        seconds: float,
+        code: str,
+        count: int = 1,
     ) -> None:
-        """Logs one request that was answered; `code` is that of its error, or empty."""
-        if status < self._from or (status >= 400 and not self._room()):
+        """Logs one request that was answered, and counts those that were answered like it; `code`
+        is that of its error, or empty."""
+        if status < self._from or (status >= 400 and not self._room(count)):
             return
         fields = {"method": method, "route": route, "status": status, "ms": round(seconds * 1e3, 3)}
         if asked.key:
@@ -109,12 +117,13 @@ class RequestLog:
             fields["code"] = code
         log.info("answered", extra={_EXTRA: fields})
 
-    def _room(self) -> bool:
+    def _room(self, count: int) -> bool:
         second = int(time.monotonic())
         if second != self._second:
-            left_out = self._failed - FAILED_PER_SECOND
-            if left_out > 0:
-                log.info("%d more failed within a second", left_out)
-            self._second, self._failed = second, 0
-        self._failed += 1
-        return self._failed <= FAILED_PER_SECOND
+            if self._left_out:
+                log.info("%d more failed within a second", self._left_out)
+            self._second, self._shown, self._left_out = second, 0, 0
+        room = self._shown < FAILED_PER_SECOND
+        self._shown += room
+        self._left_out += count - room
+        return room

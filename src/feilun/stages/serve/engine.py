@@ -96,6 +96,8 @@ class Engine:
         """Is told of each batch how many texts it had."""
         self.through: Callable[[_Compute, str, Predictor, list[Work[Any]]], list[Any]] | None = None
         """What computes a batch by the way it is given, while somebody wants to watch that."""
+        self.room: Callable[[int], object] | None = None
+        """Is told in the engine's thread, after each batch was taken, how many more may wait."""
         self.after_batch: Callable[[], object] = lambda: None
         """Is called in the engine's thread after each batch."""
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
@@ -172,8 +174,11 @@ class Engine:
         self._thread.join()
 
     def _work(self) -> None:
-        while (batch := self._line.take(self._pace.characters())) is not None:
+        while (batch := self._line.take(self._pace.characters)) is not None:
             self._busy = True
+            room = self.room
+            if room is not None:
+                room(self._line.room)
             began = time.perf_counter()
             self._answer(batch)
             self.after_batch()

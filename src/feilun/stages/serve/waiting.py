@@ -127,6 +127,11 @@ class Waiting:
         return self._texts
 
     @property
+    def room(self) -> int:
+        """How many more may wait."""
+        return max(self._limit - len(self._line), 0)
+
+    @property
     def full(self) -> bool:
         """Whether one more request would be refused now, as far as can be said at a glance."""
         full = len(self._line) >= self._limit
@@ -150,14 +155,15 @@ class Waiting:
             self._changed.notify()
         return True
 
-    def take(self, characters: float = BATCH_CHARACTERS) -> list[Work[Any]] | None:
-        """The next batch, all of one kind, of about so many characters at most; waits for one;
-        None once closed and empty."""
+    def take(self, most: Callable[[int], float] = lambda _all: math.inf) -> list[Work[Any]] | None:
+        """The next batch, all of one kind, of about as many characters at most as `most` says of
+        those that wait; waits for one; None once closed and empty."""
         with self._changed:
             while True:
                 self._drop()
                 if self._line:
-                    return self._batch(min(characters, BATCH_CHARACTERS))
+                    waiting = sum(work.length for work in self._line)
+                    return self._batch(min(most(waiting), BATCH_CHARACTERS))
                 if self._closed:
                     return None
                 self._changed.wait()
