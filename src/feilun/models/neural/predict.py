@@ -337,7 +337,10 @@ def _session(path: Path) -> ort.InferenceSession:
     options.enable_mem_pattern = False
     options.log_severity_level = 4
     # Bytes, not a path: weights outside the file cannot be pulled in by a relative name.
-    return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    # It keeps them for a change of providers, which never comes: the whole file in memory once more.
+    session._model_bytes = None  # noqa: SLF001
+    return session
 
 
 def _texts(inputs: Sequence[Input]) -> list[str]:
