@@ -133,7 +133,7 @@ class Load:
             now = time.perf_counter()
             due = min(wanted, int((now - started) * rate) + 1)
             while sent < due:
-                connection = self._idle.pop() if self._idle else None
+                connection = self._idle_one()
                 if connection is None and len(self._open) < CONNECTIONS_MOST:
                     connection = self._connected()
                 if connection is None:
@@ -148,6 +148,14 @@ class Load:
             self._idle.extend(self._answered(0.0))
             if time.perf_counter() > end + ANSWER_SECONDS:
                 self._give_up()
+
+    def _idle_one(self) -> Connection | None:
+        """One that waits for a request; those that the server has hung up since are no use."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.socket.fileno() in self._open:
+                return connection
+        return None
 
     def _connected(self) -> Connection:
         connection = Connection(self.task.port)

@@ -102,7 +102,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_EVIDENCE] = Evidence()
+    config.stash[_EVIDENCE] = Evidence(thorough=config.getoption("--evidence"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

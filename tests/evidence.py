@@ -2,6 +2,7 @@
 
 A test asks for the fixture `evidence` and says what it found: `evidence(7, "…")`; its negative
 control, in which the same check must fail, says what it caught: `evidence.control(7, "…")`.
+What takes long is repeated `evidence.times(few, many)` times.
 `make reliability` runs these tests alone and writes docs/reliability.md (`pytest --evidence`).
 """
 
@@ -127,7 +128,8 @@ ROWS = {
 class Evidence:
     """What the tests of one run found, by row."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, thorough: bool) -> None:
+        self._thorough = thorough
         self.figures: defaultdict[int, list[str]] = defaultdict(list)
         self.controls: defaultdict[int, list[str]] = defaultdict(list)
 
@@ -138,6 +140,10 @@ class Evidence:
     def control(self, row: int, caught: str) -> None:
         """Notes what the negative control of a row did: a phrase."""
         self._note(self.controls, row, caught)
+
+    def times(self, few: int, many: int) -> int:
+        """How often something is to be repeated: `many` times in the run that writes the page."""
+        return many if self._thorough else few
 
     @property
     def lacking(self) -> list[str]:
@@ -175,4 +181,4 @@ _HEAD = """\
 What is done to Feilun on purpose, what must come of it, and what came of it in the last run of
 `make reliability`, which writes this page ({day}; {machine}). Every check has a *control*: the same
 check on something broken on purpose, which must fail, or it would prove nothing. All of these tests
-run with every `make test` too."""
+run with every `make test` too, where some are repeated less often."""

@@ -31,10 +31,10 @@ from feilun.team.key_text import KeyText, _checksum, new_text, read_text
 from feilun.team.keys import StoredKey
 from feilun.wheel.project import Project
 
-TRIED = 3000
+TRIED, TRIED_LONG = 3_000, 100_000
 PREFIXES = (0, 16, 32, 48, 63)
 """Digits of the secret, of 64, that a guess has right from the left."""
-TIMED = 5000
+TIMED, TIMED_LONG = 5_000, 10_000
 """Guesses of each kind that are timed."""
 LIKELY = 0.0001
 """Of times that do not differ, one run in ten thousand is told apart; it is repeated once."""
@@ -81,18 +81,19 @@ def guess(key: str, right: int) -> str:
     return f"fw_{identity}_{secret}{_checksum(f'fw_{identity}_{secret}')}"
 
 
-def attacked(found: Target) -> tuple[Counter[int], float]:
+def attacked(found: Target, tries: int = TRIED) -> tuple[Counter[int], float]:
     """What so many guesses at one key were answered, and in how many seconds."""
     with Line(found.port) as line:
         began = time.monotonic()
-        told = Counter(ask(line, guess(found.key, 32)) for _try in range(TRIED))
+        told = Counter(ask(line, guess(found.key, 32)) for _try in range(tries))
         return told, time.monotonic() - began
 
 
 def test_tries_are_limited_and_the_owner_is_not_kept_out(folder: Path, evidence: Evidence) -> None:
+    tries = evidence.times(TRIED, TRIED_LONG)
     with target(folder) as found, Line(found.port) as line:
         assert ask(line, found.key) == 200
-        told, seconds = attacked(found)
+        told, seconds = attacked(found, tries)
         allowed = GUESSES + math.ceil(seconds * GUESSES_PER_MINUTE / 60) + 1
         assert told.keys() == {401, 429}
         assert told[401] <= allowed
@@ -101,7 +102,7 @@ def test_tries_are_limited_and_the_owner_is_not_kept_out(folder: Path, evidence:
         assert form == {401: TRIES, 429: 4 * TRIES}
     evidence(
         22,
-        f"{TRIED:,} guesses at one key over HTTP in {seconds:.1f} s: {told[401]} were looked at "
+        f"{tries:,} guesses at one key over HTTP in {seconds:.1f} s: {told[401]} were looked at "
         f"(the limit: {GUESSES}, then {GUESSES_PER_MINUTE} a minute), the others refused unseen; "
         f"its owner was let in from the same address; to the console {form[401]} of "
         f"{form.total()} tries",
@@ -129,11 +130,13 @@ Kind = Callable[[], tuple[str, StoredKey | None]]
 """Gives a text and the stored key that it is held against."""
 
 
-def timed(opened: Opened, kinds: Mapping[Any, Kind], seed: int) -> dict[Any, list[int]]:
-    """Nanoseconds of reading and refusing texts of each kind, in an order of chance: whatever
-    else the machine does meets all of them alike."""
+def timed(
+    opened: Opened, kinds: Mapping[Any, Kind], seed: int, times: int = TIMED
+) -> dict[Any, list[int]]:
+    """Nanoseconds of reading and refusing so many texts of each kind, in an order of chance:
+    whatever else the machine does meets all of them alike."""
     choose, at = random.Random(seed), now()
-    order = [kind for kind in kinds for _time in range(TIMED)]
+    order = [kind for kind in kinds for _time in range(times)]
     choose.shuffle(order)
     given = [kinds[kind]() for kind in order]
     # Split anew, for where a text lies in memory also depends on how it was put together.
@@ -211,8 +214,9 @@ def ring(tmp_path: Path) -> Iterator[Ring]:
 
 
 def test_the_time_of_a_refusal_tells_nothing(ring: Ring, evidence: Evidence) -> None:
+    times = evidence.times(TIMED, TIMED_LONG)
     for seed in (1, 2):  # see `LIKELY`
-        by_prefix = timed(ring.keys.opened, ring.by_prefix(), seed)
+        by_prefix = timed(ring.keys.opened, ring.by_prefix(), seed, times)
         chance = told_apart(by_prefix)
         if chance > LIKELY:
             break
@@ -222,7 +226,7 @@ def test_the_time_of_a_refusal_tells_nothing(ring: Ring, evidence: Evidence) -> 
     median = statistics.median(by_prefix[0])
     evidence(
         22,
-        f"{TIMED:,} refusals each of secrets with {', '.join(map(str, PREFIXES))} of 64 digits "
+        f"{times:,} refusals each of secrets with {', '.join(map(str, PREFIXES))} of 64 digits "
         f"right: medians of {median / 1000:.1f} µs differ by {spread(by_prefix):.2%}, p = "
         f"{chance:.2f} (Kruskal-Wallis); unknown, wrong, revoked and expired keys by "
         f"{spread(by_reason):.0%}",

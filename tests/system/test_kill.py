@@ -24,7 +24,8 @@ from tests.unit.service.gateway.conftest import SECRET, settings_of
 from feilun.store.events import EventLog
 from feilun.wheel.project import Project
 
-ROUNDS, CLIENTS, CHATTERS, LINES, WAIT_SECONDS, SEED = 5, 5, 2, 3000, 90.0, 2
+ROUNDS, ROUNDS_LONG, KILLS, KILLS_LONG = 5, 20, 12, 480
+CLIENTS, CHATTERS, LINES, WAIT_SECONDS, SEED = 5, 2, 3000, 90.0, 2
 APART = """
 import asyncio
 from feilun.service import answering
@@ -187,10 +188,10 @@ def test_what_the_service_acknowledged_survives_kill_9(
 ) -> None:
     monkeypatch.setenv("UPSTREAM_TOKEN", SECRET)
     path, journal, choose = project_folder / "feilun.toml", Journal(), random.Random(SEED)
-    recovered = []
+    recovered, rounds = [], evidence.times(ROUNDS, ROUNDS_LONG)
     with chat_server(lambda _asked, _number: completion("hello")) as upstream:
         path.write_text(path.read_text("utf-8") + settings_of(upstream.url), "utf-8")
-        for _round in range(ROUNDS):
+        for _round in range(rounds):
             started = time.monotonic()
             with serving(project_folder) as running:
                 server = running._replace(key=key)
@@ -205,15 +206,15 @@ def test_what_the_service_acknowledged_survives_kill_9(
         assert [one["custom_id"] for one in results[identity]] == texts
         assert all(one["response"] is not None for one in results[identity])
     assert journal.repeated(project_folder) == 0
-    assert journal.midway == ROUNDS
+    assert journal.midway == rounds
     counts = {name: len(ids) for name, ids in journal.acknowledged.items()}
-    assert min(counts.values()) >= 2 * ROUNDS, "the load was too small to tell"
+    assert min(counts.values()) >= 2 * rounds, "the load was too small to tell"
     checked = feilun(project_folder, "doctor")
     assert checked.returncode == 0, checked.stdout
     lines = sum(map(len, journal.batches.values()))
     evidence(
         2,
-        f"{ROUNDS} kills of the service under load: of {counts['predictions']} acknowledged "
+        f"{rounds} kills of the service under load: of {counts['predictions']} acknowledged "
         f"predictions, {counts['feedback']} corrections and {counts['exchanges']} chats 0 lost",
     )
     evidence(
@@ -283,14 +284,14 @@ def test_the_event_log_loses_nothing_unless_it_acknowledges_early(
 ) -> None:
     """`early` is the negative control: acknowledging before the commit must lose rows."""
     missing = rows = kills = 0
-    for number in range(12):
+    for number in range(evidence.times(KILLS, KILLS_LONG)):
         path = tmp_path / f"{number}.db"
         with subprocess.Popen(
             [sys.executable, "-c", ACKNOWLEDGE_EARLY, str(path), when], stdout=subprocess.PIPE
         ) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            time.sleep(0.2 + 0.01 * number)
+            time.sleep(0.2 + 0.01 * (number % KILLS))
             process.kill()
             said = process.stdout.read().decode().splitlines()
         log = EventLog(path)

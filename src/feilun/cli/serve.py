@@ -49,6 +49,9 @@ def serve(
             typer.echo(_("  API key, shown this once: {key}").format(key=server.first_key))
         if not server.live:
             typer.echo(_("  No model is live yet: feilun turn"))
+        if server.refused:
+            refused = _("  The live model cannot be loaded; the one before answers: feilun doctor")
+            typer.secho(refused, fg="red")
         if server.exposed:
             warning = _("  Other machines can reach it: put TLS in front of it.")
             typer.secho(warning, fg="yellow")

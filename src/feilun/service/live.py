@@ -1,9 +1,9 @@
 """Keeps the engine loaded with what is live, and the shadow with what stands in it.
 
 A thread looks at the aliases about once a second and swaps a model when one has moved. A model
-that cannot be loaded is refused: the one before it goes on answering, and the refusal is
-logged and shown in the metrics. What was live before stays loaded, so that going back to it
-takes no time.
+that cannot be loaded is refused: the one before it goes on answering, also in a process that has
+just begun, and the refusal is logged and shown in the metrics. What was live before stays loaded,
+so that going back to it takes no time.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from feilun.core.artifacts import Model
 from feilun.core.errors import FeilunError
@@ -27,6 +28,7 @@ from feilun.tasks.task import Input
 from feilun.wheel.project import Project
 from feilun.wheel.shadow import SHADOW
 from feilun.wheel.turn import LIVE
+from feilun.wheel.withdrawn import withdrawn
 
 LOOK_SECONDS = 1.0
 RETRY_SECONDS = 30.0
@@ -75,12 +77,18 @@ class Live:
         return not self.draining and not self._full
 
     def start(self) -> None:
-        """Loads what is live and begins to watch; raises what keeps the live model from being
-        loaded (`DamagedBlob`, `BlobMissing`, `NotAModel`); once is enough."""
+        """Loads what is live and begins to watch; once is enough. Where that cannot be loaded, what
+        was live before answers in its place; where there is none, or that cannot either, raises
+        what is wrong with the live one (`DamagedBlob`, `BlobMissing`, `NotAModel`)."""
         if self._thread is None:
             row = self._project.control.alias(LIVE)
             if row is not None:
-                self._swap(row.digest)
+                try:
+                    self._swap(row.digest)
+                except Exception as error:
+                    if not self._swap_back():
+                        raise
+                    self._refuse(row.digest, _said(error))
             self._thread = threading.Thread(target=self._watch, name="live", daemon=True)
             self._thread.start()
 
@@ -127,11 +135,28 @@ class Live:
             self._swap(row.digest)
         except Exception as error:
             # Whatever is wrong with it, the model that answers now must go on answering.
-            said = error.message if isinstance(error, FeilunError) else type(error).__name__
-            log.error("%s is not served: %s", row.digest, said)
-            if row.digest == self.refused:
-                self.rollbacks.unfit(row.digest, said)
-            self.refused, self._refused_at = row.digest, time.monotonic()
+            again = row.digest == self.refused
+            self._refuse(row.digest, _said(error))
+            if again:
+                self.rollbacks.unfit(row.digest, _said(error))
+
+    def _refuse(self, digest: str, said: str) -> None:
+        log.error("%s is not served: %s", digest, said)
+        self.refused, self._refused_at = digest, time.monotonic()
+
+    def _swap_back(self) -> bool:
+        """Loads the newest of those that were live before, were not rolled back and can be
+        loaded."""
+        bad = withdrawn(self._project.control.history(LIVE))
+        for digest in self._before():
+            if digest not in bad and self._tried("what was live before is not loaded", partial(self._swap, digest)):
+                return True
+        return False
+
+    def _before(self) -> list[str]:
+        """What was live before, the newest first."""
+        digests = [row.digest for row in self._project.control.history(LIVE)]
+        return [digest for digest in dict.fromkeys(digests) if digest != digests[0]]
 
     def _swap(self, digest: str) -> None:
         model, predictor = self._opened(digest)
@@ -151,10 +176,9 @@ class Live:
 
     def _look_back(self) -> None:
         """Loads what was live before, which a process that has just begun has never seen."""
-        rows = self._project.control.history(LIVE)
-        before = next((row.digest for row in rows if row.digest != rows[0].digest), None)
-        if before is not None and self.model is not None:
-            self._opened(before)
+        before = self._before()
+        if before and self.model is not None and before[0] != self.model.digest:
+            self._opened(before[0])
             self.rollbacks.begin(self.model.digest, self._loaded)
 
     def look_in_the_shadow(self) -> None:
@@ -183,12 +207,13 @@ class Live:
             except Exception as error:
                 log.warning("what is live could not be looked up: %s", type(error).__name__)
 
-    def _tried(self, failed: str, work: Callable[[], None]) -> None:
+    def _tried(self, failed: str, work: Callable[[], None]) -> bool:
         try:
             work()
         except Exception as error:
-            said = error.message if isinstance(error, FeilunError) else type(error).__name__
-            log.warning("%s: %s", failed, said)
+            log.warning("%s: %s", failed, _said(error))
+            return False
+        return True
 
     def _probe(self) -> None:
         path = self._project.folder / "probe"
@@ -199,3 +224,7 @@ class Live:
         finally:
             path.unlink(missing_ok=True)
         self._full = False
+
+
+def _said(error: Exception) -> str:
+    return error.message if isinstance(error, FeilunError) else type(error).__name__

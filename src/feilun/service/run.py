@@ -69,13 +69,15 @@ class CannotListen(Invalid):
 
 class Ready(NamedTuple):
     """A server that answers now: where, the first key's text if it was just made (it cannot be
-    had again), whether a model is live, and whether other machines can reach it."""
+    had again), whether a model is live, whether that is not served because it cannot be loaded, and
+    whether other machines can reach it."""
 
     url: str
     host: str
     port: int
     first_key: str | None
     live: bool
+    refused: bool
     exposed: bool
 
 
@@ -107,7 +109,8 @@ def serve(
         exposed = not _is_loopback(listener.getsockname()[0])
         if exposed:
             log.warning("listening on %s: other machines can reach this server", host)
-        ready = Ready(_url(host, bound), host, bound, first_key, live.ready, exposed)
+        refused = live.refused is not None
+        ready = Ready(_url(host, bound), host, bound, first_key, live.ready, refused, exposed)
         config = uvicorn.Config(
             app,
             http=partial(PatientProtocol, express=app.state.express),  # type: ignore[arg-type]

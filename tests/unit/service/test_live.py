@@ -77,6 +77,44 @@ def test_a_damaged_live_model_is_told_at_the_start(trained_project: Project) -> 
     live.close()
 
 
+def test_where_the_live_model_is_damaged_the_one_before_answers_from_the_start(
+    trained_project: Project,
+) -> None:
+    release = trained_project.release
+    assert release is not None
+    digest = second_model(trained_project)
+    move(trained_project, digest)
+    damage(trained_project, digest)
+    live = Live(trained_project)
+    live.start()
+    try:
+        assert (live.engine.model, live.refused) == (release.model.digest, digest)
+        # It is newly released, and so rolled back once a second look has found it damaged.
+        live._refused_at = float("-inf")
+        live.look()
+        row = trained_project.control.alias(LIVE)
+        assert row is not None
+        assert row.digest == release.model.digest
+        live.look()
+        assert live.refused is None
+    finally:
+        live.close()
+
+
+def test_a_model_that_was_rolled_back_does_not_answer_in_a_damaged_ones_place(
+    trained_project: Project,
+) -> None:
+    release = trained_project.release
+    assert release is not None
+    move(trained_project, second_model(trained_project))
+    trained_project.rollback()
+    damage(trained_project, release.model.digest)
+    live = Live(trained_project)
+    with pytest.raises(Damaged, match="damaged"):
+        live.start()
+    live.close()
+
+
 def test_without_a_model_it_starts_and_says_so(trained_project: Project) -> None:
     with trained_project.control.database.write() as connection:
         connection.exec_driver_sql("DELETE FROM aliases")

@@ -338,8 +338,8 @@ def _session(path: Path) -> ort.InferenceSession:
     options.log_severity_level = 4
     # Bytes, not a path: weights outside the file cannot be pulled in by a relative name.
     session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    # It keeps them for a change of providers, which never comes: the whole file in memory once more.
-    session._model_bytes = None  # noqa: SLF001
+    # It keeps them for a change of providers, which never comes: the whole file once more.
+    session._model_bytes = None
     return session
 
 
