@@ -27,9 +27,12 @@ from feilun.wheel.project import Project
 
 CASES = 12
 """Of each operation, as each role."""
+WALKS, WALKS_LONG, STEPS = 15, 60, 8
+EVERYTHING = "everything"
 SECONDS = 240.0
 """For all; what is not begun by then fails the test, for it would prove nothing."""
 ROLES = ["nobody", *KeyScope]
+"""Of single requests, to which a role that may do everything would add none."""
 
 load_all_checks()
 # What a route answers to a request must be a status, a media type, headers and a body that its
@@ -68,6 +71,7 @@ def fuzzed(trained_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = shutil.copytree(trained_template, tmp_path_factory.mktemp("fuzzed") / "reviews")
     with Project.open(folder) as project:
         keys = {scope.value: project.keys.add(scope, frozenset({scope})) for scope in KeyScope}
+        keys[EVERYTHING] = project.keys.add(EVERYTHING, frozenset(KeyScope))
         app = create_app(project)
         with listening(app) as port:
             yield Fuzzed(app, f"http://127.0.0.1:{port}", keys)
@@ -135,6 +139,62 @@ def test_no_role_finds_a_5xx_or_an_undocumented_answer(fuzzed: Fuzzed, evidence:
     )
 
 
+def follow(url: str, document: dict[str, Any], key: str, walks: int) -> Counter[tuple[str, str]]:
+    """Requests by operation and first digit of the status, where answers lead to further requests
+    by the links of the document; raises the first failure of a check."""
+    schema = schemathesis.openapi.from_dict(_patient(document))
+    answers: Counter[tuple[str, str]] = Counter()
+    checks = CHECKS.get_by_names(ASKED)
+    linked: Any = schema.as_state_machine()
+
+    class Walk(linked):  # type: ignore[misc]
+        def get_call_kwargs(self, case: Any) -> dict[str, Any]:
+            return {"headers": {"authorization": f"Bearer {key}"}, "base_url": url}
+
+        def after_call(self, response: Any, case: Any) -> None:
+            answers[case.operation.label, str(response.status_code)[0]] += 1
+
+        def validate_response(self, response: Any, case: Any, **_more: Any) -> None:
+            case.validate_response(response, checks=checks)
+
+    Walk.run(
+        settings=settings(
+            max_examples=walks,
+            stateful_step_count=STEPS,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+    )
+    return answers
+
+
+FOLLOWED = ["POST /v1/feedback", "GET /v1/batches/status", "GET /v1/batches/results"]
+
+
+@pytest.mark.slow
+def test_requests_that_follow_from_answers_find_none_either(
+    fuzzed: Fuzzed, evidence: Evidence
+) -> None:
+    document, walks = fuzzed.app.openapi(), evidence.times(WALKS, WALKS_LONG)
+    total = followed = 0
+    for role, key in fuzzed.keys.items():
+        answers = follow(fuzzed.url, document, key, walks)
+        assert not [label for label, digit in answers if digit == "5"], role
+        total += answers.total()
+        followed += sum(answers[label, "2"] for label in FOLLOWED)
+        if role == EVERYTHING:
+            assert all(answers[label, "2"] for label in FOLLOWED)
+    evidence(
+        17,
+        f"{total:,} requests in walks of {STEPS} steps along the links of the document, as "
+        f"{len(fuzzed.keys)} roles: {followed:,} of them with an id from an answer before were "
+        "answered 2xx, 0 5xx, every answer as documented",
+    )
+
+
 class Drifted:
     """A service that answers something else than is documented."""
 
@@ -152,6 +212,30 @@ class Drifted:
         start: Message = {"type": "http.response.start", "status": status, "headers": headers}
         await send(start)
         await send({"type": "http.response.body", "body": body})
+
+
+class Forgetful:
+    """A service that tells nothing of a batch that is there."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = False
+
+        async def sent(message: Message) -> None:
+            nonlocal found
+            if message["type"] == "http.response.start":
+                found = message["status"] == 200
+                if found:
+                    headers = [one for one in message["headers"] if one[0] != b"content-length"]
+                    message = {**message, "headers": headers}
+            elif found:
+                message = {"type": "http.response.body", "body": b"{}"}
+            await send(message)
+
+        of_batch = scope.get("path") == "/v1/batches/status"
+        await self._app(scope, receive, sent if of_batch else send)
 
 
 DRIFTS = [
@@ -178,4 +262,24 @@ def test_a_route_that_drifts_is_caught(fuzzed: Fuzzed, evidence: Evidence) -> No
         17,
         f"a service that answers 500, an undocumented status, body, field or media type: {caught} "
         f"of {len(DRIFTS)} kinds of drift failed the run",
+    )
+
+
+@pytest.mark.slow
+def test_a_drift_behind_an_answer_is_caught_by_following_it(
+    fuzzed: Fuzzed, evidence: Evidence
+) -> None:
+    """The negative control: nobody finds the batch who does not follow the one who made it."""
+    document, key = fuzzed.app.openapi(), fuzzed.keys[EVERYTHING]
+    status = {"/v1/batches/status": document["paths"]["/v1/batches/status"]}
+    with listening(Forgetful(fuzzed.app)) as port:
+        url = f"http://127.0.0.1:{port}"
+        single = fuzz(url, {**document, "paths": status}, key, 60)
+        assert single["2"] == 0
+        with pytest.raises((Failure, FailureGroup)):
+            follow(url, document, key, WALKS)
+    evidence.control(
+        17,
+        f"a service that tells nothing of a batch that is there: {single.total()} single requests "
+        "did not find it, a walk did",
     )

@@ -71,6 +71,28 @@ _NAMED = {
     ),
     "schema": {**_TEXT, "minLength": 1, "maxLength": repeats.LONGEST},
 }
+
+
+def _rated(where: str) -> dict[str, Any]:
+    rating = {"prediction_id": f"{{$response.body#{where}/0/id}}", "kind": "rating", "value": True}
+    return {"feedback": {"requestBody": rating}}
+
+
+def _of_batch(*operations: str) -> dict[str, Any]:
+    return {name: {"parameters": {"id": "$response.body#/id"}} for name in operations}
+
+
+_LINKS: dict[str, dict[str, Any]] = {
+    "classify": _rated("/results"),
+    "tag": _rated("/results"),
+    "match": _rated("/results"),
+    "regress": _rated("/results"),
+    "queue": _rated("/data"),
+    "create_batch": _of_batch("batch_status", "batch_results", "cancel_batch"),
+    "cancel_batch": _of_batch("batch_status", "batch_results"),
+    "batch_status": _of_batch("batch_results"),
+}
+"""What can be done with the answer of an operation: operations, and where their ids are in it."""
 _OF_STATUS = {401: ("www-authenticate",), 429: ("retry-after",), 503: ("retry-after",)}
 
 
@@ -171,6 +193,11 @@ def _complete(operation: dict[str, Any], entry: Entry) -> None:
         if entry.named and int(status) == entry.status:
             names.append("idempotency-replayed")
         said["headers"] = {name: _HEADERS[name] for name in names}
+    links = _LINKS.get(entry.endpoint.__name__, {})
+    if links:
+        answers[str(entry.status)]["links"] = {
+            name: {"operationId": name, **given} for name, given in links.items()
+        }
     scope = _scope(entry)
     if scope is not None:
         operation["x-scope"] = scope.value

@@ -149,7 +149,9 @@ class Live:
         loaded."""
         bad = withdrawn(self._project.control.history(LIVE))
         for digest in self._before():
-            if digest not in bad and self._tried("what was live before is not loaded", partial(self._swap, digest)):
+            if digest not in bad and self._tried(
+                "what was live before is not loaded", partial(self._swap, digest)
+            ):
                 return True
         return False
 
