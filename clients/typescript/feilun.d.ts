@@ -193,6 +193,12 @@ export interface EraseRequest {
   texts?: string[];
 }
 
+/** The receipts of all erasures, newest first. */
+export interface ErasureList {
+  object?: "list";
+  data: EraseAnswer[];
+}
+
 /** The one shape of every error. */
 export interface ErrorAnswer {
   error: Problem;
@@ -637,6 +643,8 @@ export declare class Feilun {
   queue(options?: CallOptions): Promise<QueueAnswer>;
   /** Erase a person: POST /v1/erase */
   erase(body: EraseRequest, options?: CallOptions): Promise<EraseAnswer>;
+  /** List the receipts of erasures: GET /v1/erasures */
+  erasures(options?: CallOptions): Promise<ErasureList>;
   /** List the models: GET /v1/models */
   models(options?: CallOptions): Promise<ModelList>;
   /** Is everything as it was?: GET /v1/monitor */

@@ -199,6 +199,10 @@ export class Feilun extends Service {
     return this._call("POST", "/v1/erase", { body, media: "application/json", answer: "json" }, options);
   }
 
+  erasures(options) {
+    return this._call("GET", "/v1/erasures", { answer: "json" }, options);
+  }
+
   models(options) {
     return this._call("GET", "/v1/models", { answer: "json" }, options);
   }

@@ -33,7 +33,7 @@ def purge(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
         return
     typer.echo(
         _(
-            "{inputs:,} texts, {predictions:,} predictions, {feedback:,} feedback and "
-            "{failures:,} failures removed"
+            "removed: texts {inputs:,}, predictions {predictions:,}, feedback {feedback:,}, "
+            "failures {failures:,}"
         ).format(**purged._asdict())
     )

@@ -56,7 +56,7 @@ def status(project: ProjectFolder = HERE, as_json: AsJson = False) -> None:
     for one in beside:
         typer.echo(told(one))
     typer.echo(
-        _("{predictions:,} predictions, {feedback:,} feedback, {failures:,} failures").format(
+        _("predictions: {predictions:,}, feedback: {feedback:,}, failures: {failures:,}").format(
             **events
         )
     )

@@ -57,6 +57,7 @@ TABLE: dict[tuple[str, str], Rule] = {
     ("POST", "/v1/batches/cancel"): Rule(Scope.PREDICT),
     ("POST", "/v1/feedback"): Rule(Scope.FEEDBACK, JSON),
     ("POST", "/v1/erase"): Rule(Scope.ERASE, JSON),
+    ("GET", "/v1/erasures"): Rule(Scope.ERASE),
     ("GET", "/v1/models"): Rule(Scope.READ),
     ("GET", "/v1/monitor"): Rule(Scope.READ),
     ("GET", "/v1/monitor/weakest"): Rule(Scope.READ),

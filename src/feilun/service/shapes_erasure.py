@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 
@@ -50,3 +50,10 @@ class EraseAnswer(BaseModel):
     models: list[str] = Field(description=N_("to be trained anew: feilun turn"))
     live: bool = Field(description=N_("whether one of the models is live"))
     sources: list[SourceLeft]
+
+
+class ErasureList(BaseModel):
+    """The receipts of all erasures, newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[EraseAnswer]

@@ -29,6 +29,8 @@ def test_a_person_is_named_predicted_and_erased(running: Running) -> None:
     assert "ada" not in answer.text
     left = [row["input"] for row in running.project.events.predictions(0)]
     assert SECRET not in left
+    listed = running.client.get("/v1/erasures", headers={"authorization": f"Bearer {key}"})
+    assert listed.json() == {"object": "list", "data": [told]}
     # The service goes on.
     assert running.client.post("/v1/classify", json=body).status_code == 200
 
@@ -36,6 +38,7 @@ def test_a_person_is_named_predicted_and_erased(running: Running) -> None:
 def test_an_ordinary_key_may_not_erase(running: Running) -> None:
     answer = running.client.post("/v1/erase", json={"subject": "ada"})
     assert answer.status_code == 403
+    assert running.client.get("/v1/erasures").status_code == 403
     assert Scope.ERASE not in running.project.keys.check(running.key).scopes
 
 
