@@ -30,6 +30,7 @@ from feilun.service.app import create_app
 from feilun.service.outbox import Courier
 from feilun.service.telemetry.logs import set_up
 from feilun.stages.prepare.mask import Mask
+from feilun.team import Scope
 from feilun.wheel.exchange import export_feedback
 from feilun.wheel.project import Project
 
@@ -96,11 +97,13 @@ def settings(folder: Path, outside: Outside, keep: str, mask: bool) -> None:
 def served(folder: Path, lines: io.StringIO) -> Iterator[TestClient]:
     with Project.open(folder) as project, redirect_stderr(lines):
         key = project.keys.add("canary")
+        officer = project.keys.add("officer", frozenset({Scope.ERASE}))
         end = set_up(project.settings.serve.telemetry)
         app = create_app(project)
         with TestClient(app, base_url="http://127.0.0.1:8000", follow_redirects=False) as client:
             client.headers["authorization"] = f"Bearer {key}"
             client.post("/console/sign-in", data={"key": key})
+            client.app_state["officer"] = {"authorization": f"Bearer {officer}"}
             yield client
         end()
 
@@ -184,7 +187,10 @@ def predicted(client: TestClient, planted: bool) -> list[str]:
 
 def asked_for(client: TestClient) -> list[str]:
     """Everything that can be read."""
-    answers = [client.get(path) for path in PAGES]
+    of_erasures = client.app_state["officer"]
+    answers = [
+        client.get(path, headers=of_erasures if path == "/v1/erasures" else None) for path in PAGES
+    ]
     assert {answer.status_code for answer in answers} <= {200, 303}
     return [answer.text for answer in answers]
 
