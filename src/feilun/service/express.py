@@ -25,7 +25,7 @@ from starlette.types import Scope
 
 from feilun.core.errors import FeilunError, Full, Invalid, NotWritable
 from feilun.core.i18n import speak
-from feilun.service import answering, doorman, errors
+from feilun.service import answering, doorman, errors, sends
 from feilun.service.answering import Service
 from feilun.service.direct import Direct
 from feilun.service.doorman import Doorman
@@ -33,6 +33,7 @@ from feilun.service.errors import NotStored
 from feilun.service.headers import Headers
 from feilun.service.known_heads import Head, KnownHeads
 from feilun.service.said import Said, Written, good, refused
+from feilun.service.sends import send_all
 from feilun.service.telemetry.answered import Teller
 from feilun.service.telemetry.asked import Asked
 from feilun.service.telemetry.traces import Finished
@@ -44,10 +45,8 @@ from feilun.team import Key
 from feilun.team import Scope as KeyScope
 
 
-class Connection(doorman.Connection, Protocol):
+class Connection(doorman.Connection, sends.Connection, Protocol):
     """What is needed of a connection; see `PatientProtocol`."""
-
-    def write(self, content: bytes) -> None: ...
 
     def begun(self, request: Request) -> None: ...
 
@@ -255,15 +254,19 @@ class Express:
         error: BaseException | None,
         commit: tuple[float, float] | None,
     ) -> None:
+        answered = []
         for request in done:
             if request.ended:
                 continue  # its time was over before
             if error is None and commit is not None:
-                self._answer(request, commit)
+                answered.append((request, self._said(request, commit)))
             else:
                 self._refuse(request, error)
+        self._send(answered)
+        for request, _said in answered:
+            self._service.live.shadow.offer(request.inputs, request.rows)
 
-    def _answer(self, request: Request, commit: tuple[float, float]) -> None:
+    def _said(self, request: Request, commit: tuple[float, float]) -> Said:
         answered = request.answered
         assert answered is not None
         request.asked.steps = [
@@ -272,8 +275,7 @@ class Express:
             ("commit", *commit),
         ]
         answering.count(self._service, request.rows)
-        self._send(request, good(answering.told(request.rows, answered)))
-        self._service.live.shadow.offer(request.inputs, request.rows)
+        return good(answering.told(request.rows, answered))
 
     def _refuse(self, request: Request, error: BaseException | None) -> None:
         if isinstance(error, (Full, NotWritable)):
@@ -285,33 +287,37 @@ class Express:
             with speak(request.head.language):
                 problem = errors.ours(error if isinstance(error, Exception) else RuntimeError())
                 said = refused(problem)
-            self._send(request, said)
+            self._send([(request, said)])
 
     def _turn_away(self, request: Request, why: Callable[..., FeilunError]) -> None:
         if why is Overloaded:
             self._found_full()
-        self._send(request, self._written.refusal(why, request.head.language))
+        self._send([(request, self._written.refusal(why, request.head.language))])
 
-    def _send(self, request: Request, said: Said) -> None:
-        request.ended = True
-        self._open.pop(request, None)
-        connection = request.connection
-        if connection is not None:
-            default, keep_alive = connection.default_headers, request.keep_alive
-            connection.write(
-                self._written.whole(
+    def _send(self, answers: Sequence[tuple[Request, Said]]) -> None:
+        out = []
+        for request, said in answers:
+            request.ended = True
+            self._open.pop(request, None)
+            connection = request.connection
+            if connection is not None:
+                default, keep_alive = connection.default_headers, request.keep_alive
+                content = self._written.whole(
                     said, default, request.asked.id, request.more, keep_alive=keep_alive
                 )
-            )
-            connection.answered(request, keep_alive)
-            self._leave(connection, request)
-        self._teller.tell(
-            request.asked,
-            Finished(
-                "POST", self._route, said.status, request.started, time.perf_counter(), said.code,
-                None, None,
-            ),
-        )  # fmt: skip
+                out.append((connection, content))
+        send_all(out)
+        for request, said in answers:
+            if request.connection is not None:
+                request.connection.answered(request, request.keep_alive)
+                self._leave(request.connection, request)
+            self._teller.tell(
+                request.asked,
+                Finished(
+                    "POST", self._route, said.status, request.started, time.perf_counter(),
+                    said.code, None, None,
+                ),
+            )  # fmt: skip
 
     # The doorman, while the line is full
 

@@ -235,6 +235,11 @@ class PatientProtocol(asyncio.Protocol):
         """Sends, or buffers what cannot be sent now."""
         self.transport.write(content)
 
+    @property
+    def clear(self) -> bool:
+        """Whether what is sent on the socket now comes behind everything that was written."""
+        return not (self.transport.get_write_buffer_size() or self.transport.is_closing())
+
     async def writable(self) -> None:
         """Waits while the client takes nothing."""
         if self._writable is not None:
@@ -274,8 +279,6 @@ class PatientProtocol(asyncio.Protocol):
                 self._deadline = self._loop.time() + wait
             self.listen(True)
 
-    # What the doorman calls
-
     @property
     def descriptor(self) -> int:
         """The socket's."""
@@ -283,12 +286,12 @@ class PatientProtocol(asyncio.Protocol):
             self._descriptor = self.transport.get_extra_info("socket").fileno()
         return self._descriptor
 
+    # What the doorman calls
+
     def step_out(self) -> bool:
         """Reads no more until `step_in`, unless something is being read, answered or sent."""
         busy = self._open or self._head_bytes or self._deaf or not self._listens
-        if busy or self._out or self.transport.is_closing():
-            return False
-        if self.transport.get_write_buffer_size():
+        if busy or self._out or not self.clear:
             return False
         self._out = True
         self.transport.pause_reading()
