@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from feilun.core.errors import Busy, FeilunError
 from feilun.core.i18n import _
 from feilun.store.database import Database, driver
 from feilun.store.events.event import Event, insert
-from feilun.store.events.predictions import ANSWERED, PredictionRow, Usage
+from feilun.store.events.predictions import ANSWERED, TOGETHER, PredictionRow, Usage
 from feilun.store.events.usage import add_charges
 from feilun.store.events.vault import Vault
 
@@ -260,9 +260,11 @@ def _inserted(connection: sa.Connection, parts: Sequence[Sequence[Event]]) -> li
     """
     answers: list[_Answer] = [[] for _part in parts]
     sure = [place for place, part in enumerate(parts) if {*map(type, part)} == {PredictionRow}]
+    rows = [event for place in sure for event in parts[place]]
     try:
-        with _savepoint(connection):
-            ids = iter(insert(connection, [event for place in sure for event in parts[place]]))
+        # One statement needs no savepoint, which is two more calls that let other threads in.
+        with nullcontext() if len(rows) <= TOGETHER else _savepoint(connection):
+            ids = iter(insert(connection, rows))
         for place in sure:
             answers[place] = list(islice(ids, len(parts[place])))
     except _ITS_OWN_FAULT:

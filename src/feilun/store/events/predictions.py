@@ -16,10 +16,11 @@ UNANSWERED = frozenset({"shadow"})
 ANSWERED = f"route NOT IN ({', '.join(repr(route) for route in sorted(UNANSWERED))})"
 """The others, as a condition in SQL."""
 
-_TOGETHER = 48
+TOGETHER = 48
 """Rows of one statement, most: SQLite gives the interpreter back to Python's other threads, and
 waits for it again, once per statement. 48 rows stay below the 999 values that every build takes,
-and a statement for each number of them among those that a connection keeps prepared."""
+and a statement for each number of them among those that a connection keeps prepared. So many are
+written whole or not at all."""
 
 
 class PredictionRow(NamedTuple):
@@ -60,8 +61,8 @@ class PredictionRow(NamedTuple):
     def insert(cls, connection: sa.Connection, rows: Sequence[Self]) -> list[str]:
         """Writes them; their ids."""
         execute = driver(connection).execute
-        for begin in range(0, len(rows), _TOGETHER):
-            part = rows[begin : begin + _TOGETHER]
+        for begin in range(0, len(rows), TOGETHER):
+            part = rows[begin : begin + TOGETHER]
             execute(_statement(len(part)), [value for row in part for value in row])
         return [row.id for row in rows]
 
