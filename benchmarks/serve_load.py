@@ -143,7 +143,7 @@ class Load:
                     # Counted from when it should have been sent: a late client hides nothing.
                     self._send(connection, started + sent / rate)
                 sent += 1
-            # Woken by every single answer, it would take twice as much from the servers.
+            # Woken by every single answer, it would take two fifths more from the servers.
             time.sleep(TICK_SECONDS)
             self._idle.extend(self._answered(0.0))
             if time.perf_counter() > end + ANSWER_SECONDS:

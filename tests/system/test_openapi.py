@@ -88,6 +88,19 @@ def _patient(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+def _generated(examples: int) -> settings:
+    """So many, the same in every run."""
+    return settings(
+        max_examples=examples,
+        stateful_step_count=STEPS,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
 def fuzz(url: str, document: dict[str, Any], key: str | None, seconds: float) -> Counter[str]:
     """Cases by the first digit of their answer's status; raises the first failure of a check."""
     schema = schemathesis.openapi.from_dict(_patient(document))
@@ -99,14 +112,7 @@ def fuzz(url: str, document: dict[str, Any], key: str | None, seconds: float) ->
         operation = found.ok()
         assert operation is not None
 
-        @settings(
-            max_examples=CASES,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
+        @_generated(CASES)
         @given(case=operation.as_strategy())
         def run(case: Any) -> None:
             assert time.monotonic() < until, "too slow to have fuzzed it all"
@@ -157,17 +163,7 @@ def follow(url: str, document: dict[str, Any], key: str, walks: int) -> Counter[
         def validate_response(self, response: Any, case: Any, **_more: Any) -> None:
             case.validate_response(response, checks=checks)
 
-    Walk.run(
-        settings=settings(
-            max_examples=walks,
-            stateful_step_count=STEPS,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-    )
+    Walk.run(settings=_generated(walks))
     return answers
 
 

@@ -34,15 +34,17 @@ typedef struct {
 } Post;
 
 typedef struct {
-    pthread_mutex_t mutex; /* of all but the four below it */
-    int poll, bell, end;
-    int64_t until, probe, places; /* atomic */
+    int poll, bell, end;   /* never change */
+    int64_t until, places; /* atomic */
+    pthread_mutex_t mutex; /* of the next four */
     Post posts[POSTS];
-    int64_t num_posts, num_left;
     uint16_t watched[DESCRIPTORS]; /* 1 + the post, 0: not watched */
-    int32_t left[DESCRIPTORS];
-    uint8_t random[RANDOM_BYTES * STOCK];
+    int32_t left[DESCRIPTORS];     /* handed back, and not yet asked for */
+    int64_t num_left;
+    int64_t num_posts; /* Python's thread alone */
+    int64_t probe;     /* this and the rest: the thread of `fl_door_run` alone */
     int64_t num_random;
+    uint8_t random[RANDOM_BYTES * STOCK];
     char given[LARGEST], answer[LARGEST];
 } Door;
 

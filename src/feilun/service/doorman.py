@@ -132,13 +132,13 @@ class Doorman:
 
     def close(self) -> None:
         """Hands everything back and ends."""
-        if self._timer is not None:
-            self._timer.cancel()
         self._leaving.clear()
         self._loop.remove_reader(self._bell)
         for connection in list(self._watched.values()):
             self.release(connection)
             connection.step_in()
+        if self._timer is not None:
+            self._timer.cancel()
         self._tell()
         self._native.fl_door_end(self._door)
         self._thread.join()
@@ -154,7 +154,7 @@ class Doorman:
             else:
                 connection.step_in()
         self._leaving.clear()
-        if self._timer is None:
+        if self._timer is None and self._watched:
             self._timer = self._loop.call_later(TELL_SECONDS, self._tell_again)
 
     def _rung(self) -> None:

@@ -367,6 +367,8 @@ class PatientProtocol(asyncio.Protocol):
         """Whether the doorman had it until now."""
         if not self._out or self._express is None:
             return False
+        # Once: its descriptor may be another connection's by the time it is asked again.
+        self._out = False
         self._express.release(self)
         return True
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from feilun.core.compiled import library_path, load_library
 
 FEW = 4
-"""Answers that are not worth it."""
+"""Answers for which it is worth it, at least."""
 _POINTER = ctypes.c_void_p
 
 
@@ -30,12 +30,16 @@ class Connection(Protocol):
 
 def send_all(answers: Sequence[tuple[Connection, bytes]]) -> None:
     """Sends each content on its connection, or has that send what the kernel does not take now."""
-    direct = [one for one in answers if one[0].clear] if _worth_it(len(answers)) else []
-    if not _worth_it(len(direct)):
-        for connection, content in answers:
+    together = len(answers) >= FEW and sys.platform == "linux"
+    direct = []
+    for connection, content in answers:
+        if together and connection.clear:
+            direct.append((connection, content))
+        else:
             connection.write(content)
-        return
     num = len(direct)
+    if not num:
+        return
     contents = [content for _connection, content in direct]
     sent = (ctypes.c_int64 * num)()
     _library().fl_send_all(
@@ -48,15 +52,6 @@ def send_all(answers: Sequence[tuple[Connection, bytes]]) -> None:
     for (connection, content), took in zip(direct, sent, strict=True):
         if took < len(content):
             connection.write(content[took:])
-    if num < len(answers):
-        done = {id(connection) for connection, _content in direct}
-        for connection, content in answers:
-            if id(connection) not in done:
-                connection.write(content)
-
-
-def _worth_it(count: int) -> bool:
-    return count >= FEW and sys.platform == "linux"
 
 
 @cache

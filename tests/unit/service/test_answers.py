@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from feilun.core.errors import DiskFull
+from feilun.service.failures import PER_SECOND
 from feilun.stages.serve import Overloaded
 
 from .conftest import Running
@@ -151,6 +152,17 @@ def test_a_flood_of_failures_does_not_fill_the_log(running: Running) -> None:
         running.service.failures.note("/v1/classify", 401, "no_key")
     time.sleep(0.2)
     assert len(running.project.events.failures(0)) <= 100
+
+
+def test_failures_told_together_are_kept_up_to_the_same_bound(running: Running) -> None:
+    failures = running.service.failures
+    while time.time() % 1 > 0.5:  # all within one second
+        time.sleep(0.05)
+    failures.note("/v1/classify", 503, "overloaded", 7)
+    failures.note("/v1/classify", 503, "overloaded", 1000)
+    failures.note("/v1/classify", 503, "overloaded")
+    time.sleep(0.2)
+    assert len(running.project.events.failures(0)) == PER_SECOND
 
 
 def test_overload_is_answered_with_retry_after(

@@ -7,6 +7,7 @@ import json
 import random
 import re
 import socket
+import sys
 import threading
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ from feilun.service.known_heads import Head
 from tests.unit.client.live_server import Line
 from tests.unit.service.fast_way import CLASSIFY, GOOD, Served, Stuck, head_and_body, stuck
 
-pytestmark = pytest.mark.skipif(not hasattr(socket, "MSG_TRUNC"), reason="there is no doorman")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Python refuses")
 BODY = json.dumps(GOOD).encode()
 COUNTED = re.compile(
     rb'feilun_requests_total\{method="POST",route="/v1/classify",status="(\d+)"\} (\d+)'
@@ -83,8 +84,11 @@ def shut(served: Served, line: Line) -> None:
     keep_shut(served)
 
 
-def keep_shut(served: Served, seconds: float = 60.0) -> None:
-    found = doorman(served)
+def keep_shut(served: Served) -> None:
+    keep_shut_of(doorman(served))
+
+
+def keep_shut_of(found: Doorman, seconds: float = 60.0) -> None:
     found._native.fl_door_full(found._door, int(seconds * 1e9))
 
 
@@ -125,7 +129,11 @@ def test_each_refusal_has_an_id_of_its_own_and_is_counted(served: Served) -> Non
     with Line(served.port) as line:
         served.known(line)
         with full(served):
-            answers = [line.raw(CLASSIFY, BODY, **served.headers()) for _n in range(600)]
+            answers = []
+            for _n in range(600):
+                served.taken.append(False)
+                answers.append(line.raw(CLASSIFY, BODY, **served.headers()))
+            assert served.taken[-600:].count(False) > 0  # the doorman's
     ids = [re.findall(rb"x-request-id: (r_[0-9a-f]{32})\r\n", answer) for answer in answers]
     assert all(answer.startswith(b"HTTP/1.1 503 ") for answer in answers)
     assert len({one for found in ids for one in found}) == 600
@@ -135,18 +143,53 @@ def test_each_refusal_has_an_id_of_its_own_and_is_counted(served: Served) -> Non
         time.sleep(0.05)
 
 
-def test_he_lets_in_as_many_as_there_is_room_for(served: Served) -> None:
-    with Line(served.port) as line, Line(served.port) as other:
+def test_he_is_told_how_many_more_may_wait(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(Doorman, "places", lambda _self, free: told.append(free))
+    with Line(served.port) as line:
         served.known(line)
-        served.known(other)
         with full(served):
             assert served.ask(line, GOOD)[0] == 503
             watched(served, 1)
-        keep_shut(served)
-        assert served.ask(other, GOOD)[0] == 200
-        # He refuses for a minute, but the engine has told that two may wait.
-        statuses = [served.ask(line, GOOD)[0] for _n in range(3)]
-    assert statuses == [200] * 3
+        assert told == [2]  # both that waited were taken at once
+
+
+def test_as_many_are_let_in_as_there_are_places() -> None:
+    """Of many who come at once; and one each hundredth of a second, to see whether it is full."""
+    count, places, head = 60, 20, Head(b"POST / HTTP/1.1\r\nLength: ", b"", b"", None, None)
+
+    async def come() -> tuple[int, int, int, float]:
+        found = Doorman.opened(
+            asyncio.get_running_loop(), lambda _language: (b"503 ", b"."), lambda *_told: None
+        )
+        assert found is not None
+        keep_shut_of(found)
+        those = [Outside() for _n in range(count)]
+        for one in those:
+            assert found.leave(one, head, "key")
+        await asyncio.sleep(0.05)
+        found.places(places)
+        began = time.monotonic()
+        for one in those:
+            one.client.sendall(WHOLE)
+        refused = 0
+        while sum(one.let_in for one in those) + refused < count:
+            assert time.monotonic() < began + 20
+            await asyncio.sleep(0.001)
+            refused += sum(one.refused() for one in those)
+        seconds = time.monotonic() - began
+        let_in = [one for one in those if one.let_in]
+        unread = sum(one.unread() for one in let_in)
+        found.close()
+        for one in those:
+            one.close()
+        return len(let_in), refused, unread, seconds
+
+    let_in, refused, unread, seconds = asyncio.run(come())
+    assert places <= let_in <= places + seconds / 0.01 + 1
+    assert refused == count - let_in
+    assert refused > 0
+    assert unread == let_in
 
 
 def test_he_lets_everybody_in_when_nobody_says_that_it_is_full(served: Served) -> None:
@@ -299,7 +342,9 @@ def test_no_thread_of_his_is_left_behind(served: Served) -> None:
             assert served.ask(line, GOOD)[0] == 503
 
 
-def test_in_a_flood_each_request_has_one_answer_and_is_counted_once(served: Served) -> None:
+def test_in_a_flood_each_request_has_one_answer_and_is_counted_once(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Requests whole and in pieces, from many at once, while the line is now full, now not."""
     before = counted(served)
     engine = served.app.state.service.live.engine
@@ -314,6 +359,14 @@ def test_in_a_flood_each_request_has_one_answer_and_is_counted_once(served: Serv
             return predictor.scores(texts)
 
     engine._loaded = digest, Slow()
+    by_doorman: list[int] = []
+    tell = served.express._refused
+
+    def refused(key: str, count: int, seconds: float) -> None:
+        by_doorman.append(count)
+        tell(key, count, seconds)
+
+    monkeypatch.setattr(served.express, "_refused", refused)
     statuses: Counter[int] = Counter()
     ids: list[set[str]] = []
 
@@ -343,7 +396,6 @@ def test_in_a_flood_each_request_has_one_answer_and_is_counted_once(served: Serv
     assert set(statuses) == {200, 503}
     assert min(statuses.values()) > 100
     assert statuses.total() == 24 * 150 == len(set().union(*ids))
-    assert doorman(served) is not None
     until = time.monotonic() + 20
     while True:
         found = counted(served)
@@ -352,6 +404,46 @@ def test_in_a_flood_each_request_has_one_answer_and_is_counted_once(served: Serv
         assert time.monotonic() < until, (found, before, statuses)
         time.sleep(0.05)
     assert len(served.project.events.predictions(0)) == statuses[200]
+    assert 0 < sum(by_doorman) <= statuses[503]
+
+
+WHOLE = b"POST / HTTP/1.1\r\nLength: 2\r\n\r\nab"
+
+
+class Outside:
+    """A connection of its own, whose client is here; `let_in`: handed back."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.client = socket.create_connection(listener.getsockname())
+            self._socket, _address = listener.accept()
+        self.client.setblocking(False)
+        self.let_in = False
+
+    @property
+    def descriptor(self) -> int:
+        return self._socket.fileno()
+
+    def step_out(self) -> bool:
+        return True
+
+    def step_in(self) -> None:
+        self.let_in = True
+
+    def refused(self) -> bool:
+        """Whether a refusal has come since the last time."""
+        try:
+            return bool(re.fullmatch(rb"503 r_[0-9a-f]{32}\.", self.client.recv(1000)))
+        except BlockingIOError:
+            return False
+
+    def unread(self) -> bool:
+        """Whether all that was sent is still there."""
+        return self._socket.recv(1000) == WHOLE
+
+    def close(self) -> None:
+        self._socket.close()
+        self.client.close()
 
 
 class Gone:

@@ -27,6 +27,19 @@ def test_it_is_the_librarys(values: list[tuple[str, float]]) -> None:
     assert _lines(ours) == _lines(theirs)
 
 
+@given(st.lists(st.tuples(st.integers(0, 100).map(lambda n: n / 8), st.integers(1, 5))))
+def test_several_alike_are_as_one_by_one(values: list[tuple[float, int]]) -> None:
+    together, single = CollectorRegistry(), CollectorRegistry()
+    ours, theirs = (Seconds("x_seconds", "Said.", "step", BOUNDS) for _n in range(2))
+    together.register(ours)
+    single.register(theirs)
+    for value, count in values:  # eighths, so that their sums are exact
+        ours.observe("a", value, count)
+        for _one in range(count):
+            theirs.observe("a", value)
+    assert _lines(together) == _lines(single)
+
+
 def _lines(registry: CollectorRegistry) -> list[str]:
     text = generate_latest(registry).decode()
     return sorted(line for line in text.splitlines() if not re.search(r"_created", line))

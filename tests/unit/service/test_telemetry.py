@@ -290,3 +290,15 @@ def test_a_flood_of_failures_is_no_flood_of_lines(lines: io.StringIO) -> None:
     written = lines.getvalue().splitlines()
     assert len(written) == 3 * FAILED_PER_SECOND + 3 + 1
     assert sum("950 more failed within a second" in line for line in written) == 3
+
+
+def test_failures_told_together_are_counted_as_one_by_one(lines: io.StringIO) -> None:
+    log = RequestLog(Telemetry())
+    asked = Asked(None)
+    log.note(asked, "POST", "/v1/classify", 503, 0.001, "overloaded", 1000)
+    log._second -= 1
+    log.note(asked, "POST", "/v1/classify", 503, 0.001, "overloaded")
+    first, between, last = lines.getvalue().splitlines()
+    assert "999 more failed within a second" in between
+    assert "answered" in first
+    assert "answered" in last
